@@ -1,0 +1,54 @@
+// The system's clock and randomness: the only place that touches Date and Math.random.
+import { randomBytes } from 'node:crypto';
+import type { Clock, Random } from './ports.js';
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export const systemRandom: Random = () => Math.random();
+
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** `length` characters of Crockford base 32, lower case: 5 bits each, from the system's random source. */
+export function randomName(length: number): string {
+  const bytes = randomBytes(length);
+  let out = '';
+  for (let i = 0; i < length; i++) out += ALPHABET[bytes[i]! & 31];
+  return out;
+}
+
+let lastMs = 0;
+let sequence = 0;
+let entropy = '';
+
+/**
+ * A run id: 9 characters of time in ms, 3 of sequence, 8 random, so that ids sort by time of submission and two processes never
+ * make the same one in practice (40 random bits drawn per process and ms).
+ */
+export function newRunId(): string {
+  const now = Date.now();
+  if (now > lastMs) {
+    lastMs = now;
+    sequence = 0;
+    entropy = randomName(8);
+  } else {
+    sequence += 1;
+  }
+  return base32(lastMs, 9) + base32(sequence, 3) + entropy;
+}
+
+function base32(value: number, width: number): string {
+  let out = '';
+  let rest = value;
+  for (let i = 0; i < width; i++) {
+    out = ALPHABET[rest % 32]! + out;
+    rest = Math.floor(rest / 32);
+  }
+  return out;
+}

@@ -1,0 +1,66 @@
+// What crosses the broker besides tasks: requests and responses (B5), and what bus-only agents report.
+import { z } from 'zod';
+import { agentCard } from './agent.js';
+import { name, taskId } from './names.js';
+import { errorRecord } from './task.js';
+
+const word = z.enum(['low', 'medium', 'high', 'critical']);
+
+/** A question to an agent now. It lives in the message only: nothing of it is stored. */
+export const requestEvent = z.looseObject({
+  event_type: z.literal('agent_request'),
+  event_id: z.string().min(1).max(128),
+  source_agent: z.string().max(128),
+  target_agent: z.string().max(128).meta({ description: "An agent id, or '*' for a broadcast." }),
+  action: z.string().min(1).max(128),
+  parameters: z.json().default({}),
+  callback_url: z.url().nullish(),
+  priority: word.default('medium'),
+  timeout_seconds: z.number().positive().default(300),
+  correlation_id: z.string().max(128).nullish(),
+  created_at: z.string(),
+});
+export type RequestEvent = z.infer<typeof requestEvent>;
+
+export const responseEvent = z.looseObject({
+  event_type: z.literal('agent_response'),
+  event_id: z.string(),
+  request_id: z.string().meta({ description: "The request's event_id." }),
+  source_agent: z.string(),
+  target_agent: z.string(),
+  status: z.enum(['success', 'error', 'timeout']),
+  result: z.json().optional(),
+  error: errorRecord.nullish(),
+  duration_ms: z.number(),
+  created_at: z.string(),
+});
+export type ResponseEvent = z.infer<typeof responseEvent>;
+
+/** What a bus-only agent publishes to the exchange `muster.result`; the AMQP `type` property repeats `type`. */
+export const report = z.discriminatedUnion('type', [
+  z.looseObject({ type: z.literal('agent.register'), agent: agentCard }),
+  z.looseObject({ type: z.literal('agent.heartbeat'), agent_id: name, in_flight: z.int().min(0).optional() }),
+  z.looseObject({ type: z.literal('agent.leave'), agent_id: name }),
+  z.looseObject({
+    type: z.literal('task.started'),
+    task_id: taskId,
+    agent_id: name,
+    redelivered: z.boolean().optional(),
+  }),
+  z.looseObject({
+    type: z.literal('task.progressed'),
+    task_id: taskId,
+    agent_id: name,
+    fraction: z.number().min(0).max(1),
+    note: z.string().max(500).optional(),
+  }),
+  z.looseObject({ type: z.literal('task.completed'), task_id: taskId, agent_id: name, output: z.json().optional() }),
+  z.looseObject({
+    type: z.literal('task.failed'),
+    task_id: taskId,
+    agent_id: name,
+    error: errorRecord,
+    retryable: z.boolean().optional(),
+  }),
+]);
+export type Report = z.infer<typeof report>;
