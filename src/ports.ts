@@ -239,6 +239,19 @@ export interface SettleAnswer {
   readonly more: boolean;
 }
 
+export interface Overdue {
+  readonly id: string;
+  readonly cause: 'timeout' | 'deadline';
+  readonly capability: string;
+  readonly token: number;
+  readonly holder: string;
+  readonly attempt: number;
+  readonly failedAttempts: number;
+  readonly maxAttempts: number;
+  readonly timeoutMs: number;
+  readonly body: string;
+}
+
 export type CancelAnswer = {
   readonly outcome: 'cancelled' | 'already_final' | 'unknown';
   readonly state: string;
@@ -250,9 +263,15 @@ export type CancelAnswer = {
 
 /** Finished tasks, told to who asked for them. Lost notifications are made up for by polling. */
 export type StoreNotice =
-  | ({ readonly kind: 'ended' } & TaskOutcome)
+  /** `fetch`: the output is large and was left out. */
+  | ({ readonly kind: 'ended'; readonly fetch?: true } & TaskOutcome)
   | { readonly kind: 'run_ended'; readonly run: string; readonly status: 'completed' | 'failed' }
   | { readonly kind: 'cancel'; readonly id: string; readonly reason: string };
+
+export interface RunOutcome {
+  readonly run: string;
+  readonly status: 'completed' | 'failed';
+}
 
 export interface TaskFilter {
   readonly states?: readonly string[];
@@ -278,12 +297,12 @@ export interface TaskStore {
   /** The broker has these messages: look again only after `recheckMs`. */
   dispatched(tasks: readonly { readonly id: string; readonly priority: PriorityClass }[], recheckMs: number): Promise<void>;
 
-  /** Ready tasks whose dispatch is due, P0 first, each reserved to the caller for 2 s. */
-  due(limit: number): Promise<readonly ReadyTask[]>;
+  /** Ready tasks whose dispatch is due, P0 first, each reserved to the caller for 2 s. confirmed: the broker took its message before. */
+  due(limit: number): Promise<readonly { readonly task: ReadyTask; readonly confirmed: boolean }[]>;
   /** Makes scheduled and retrying tasks ready whose time has come, and continues interrupted releases. */
   release(limit: number): Promise<SettleAnswer>;
-  /** Running tasks past their timeout, and unfinished ones past their deadline. */
-  overdue(limit: number): Promise<readonly { readonly id: string; readonly cause: 'timeout' | 'deadline'; readonly token: number; readonly holder: string; readonly failedAttempts: number; readonly maxAttempts: number; readonly timeoutMs: number; readonly body: string }[]>;
+  /** Running tasks `graceMs` past their timeout (their agent should have stopped them), and unfinished ones past their deadline. */
+  overdue(graceMs: number, limit: number): Promise<readonly Overdue[]>;
   /** Takes back everything an instance holds; ready again without a burned attempt, up to `maxLost` times per task. */
   rescue(holder: string, maxLost: number, limit: number): Promise<{ readonly rescued: readonly ReadyTask[]; readonly ended: SettleAnswer['ended']; readonly more: boolean }>;
   /** Deletes finished runs whose retention time is over, and runs never submitted whole. */
@@ -291,8 +310,8 @@ export interface TaskStore {
 
   find(id: string): Promise<Task | undefined>;
   findRun(id: string): Promise<Run | undefined>;
-  /** Resolves to the outcome if it is final; otherwise notes that `watcher` wants the notice. */
-  watch(id: string, watcher: string): Promise<TaskOutcome | 'pending' | 'unknown'>;
+  /** The outcome of a task or run if it is final; otherwise a note that `watcher` wants the notice. */
+  watch(id: string, watcher: string): Promise<TaskOutcome | RunOutcome | 'pending' | 'unknown'>;
   list(filter: TaskFilter): Promise<readonly Task[]>;
   runTasks(run: string): Promise<readonly string[]>;
   /** Ready tasks, P0 first, with all dependencies done. */

@@ -10,12 +10,13 @@ export const KEY_KINDS = {
   body: 'string; the task message body, byte for byte as submitted; with the task',
   outcome: 'string; JSON of output or error of a finished task; with the task',
   open: 'set; keys of the dependencies a blocked task still waits for; until it is released',
+  after: 'list; rule and key of each dependency as submitted, e.g. "f:build"; with the task',
   dependents: 'list; rule and key of each dependent not yet told, e.g. "f:deploy"; until the task ends',
   run: 'hash; status, counters, digest and labels of a run of several tasks; until retention ends',
   members: 'list; task keys of a run in order of submission; with the run',
   watchers: 'set; instances that want to hear how a task ended; until it ends',
   runs: 'zset; run id -> ms submitted; every run stored',
-  ready: 'zset per class; task id -> ms when to (re)dispatch it; ready and not yet claimed. This is the outbox',
+  ready: 'zset per class; task id -> ms when to (re)dispatch it, plus 0.5 once the broker confirmed it; ready, not yet claimed. The outbox',
   timers: 'zset; task id -> ms when it becomes ready; scheduled and retrying tasks',
   deadlines: 'zset; task id -> ms when its attempt or its life is over',
   releasing: 'zset; task id -> ms; ended tasks whose dependents are not all told yet',
@@ -39,6 +40,7 @@ export interface Keys {
   body(id: string): string;
   outcome(id: string): string;
   open(id: string): string;
+  after(id: string): string;
   dependents(id: string): string;
   watchers(id: string): string;
   run(run: string): string;
@@ -78,6 +80,7 @@ export function keysFor(prefix: string): Keys {
     body: ofTask('body'),
     outcome: ofTask('outcome'),
     open: ofTask('open'),
+    after: ofTask('after'),
     dependents: ofTask('dependents'),
     watchers: ofTask('watchers'),
     run: (run) => `${prefix}:run:{${run}}`,

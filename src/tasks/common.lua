@@ -1,0 +1,214 @@
+#!lua
+-- common: the moves every task script is made of. Put before each of them by redis/script.ts.
+-- ARGV[1] prefix  ARGV[2] ms to use as the time ('' = Redis TIME; set by tests only)  ARGV[3] ms finished runs are kept
+-- Fields of a task hash: s state, c capability, p class, a attempts granted, f failed attempts, l lost attempts, m max attempts,
+--   k token, h holder, o owner, tp traceparent, rt root, hp hops, t0 submitted, t1 ready, t2 started, t3 finished (ms),
+--   n timeout ms, d deadline ms, nb not before ms, to assigned agent, lc least connections, rv reserved agent, r reason, dg digest,
+--   pf progress, pn its note.
+-- Fields of a run hash: s open|running|completed|failed, n tasks, done, bad, dg digest, o owner, t0, t3, lb labels.
+local P = ARGV[1]
+local now_us
+if ARGV[2] == '' then
+  local t = redis.call('TIME')
+  now_us = t[1] * 1000000 + t[2]
+else
+  now_us = tonumber(ARGV[2]) * 1000
+end
+local now = math.floor(now_us / 1000)
+local RETENTION = tonumber(ARGV[3])
+-- How long a process that was handed a ready task has to publish it before a relay does it again.
+local DISPATCH_MS = 2000
+-- Larger outputs are not pushed to watchers; they fetch them.
+local NOTICE_BYTES = 16384
+
+local function split(id)
+  local dot = string.find(id, '.', 1, true)
+  if dot then return string.sub(id, 1, dot - 1), string.sub(id, dot + 1) end
+  return id, ''
+end
+
+local function join(run, key)
+  if key == '' then return run end
+  return run .. '.' .. key
+end
+
+local function K(kind, id)
+  local run, key = split(id)
+  if key == '' then return P .. ':' .. kind .. ':{' .. run .. '}' end
+  return P .. ':' .. kind .. ':{' .. run .. '}:' .. key
+end
+
+local function ready_key(class) return P .. ':ready:p' .. class end
+
+-- Notices are gathered per instance and published once, at the end of the script.
+local notices = {}
+local function notify(instance, json)
+  if not instance or instance == '' then return end
+  local list = notices[instance]
+  if not list then
+    notices[instance] = { json }
+  else
+    list[#list + 1] = json
+  end
+end
+
+local function flush_notices()
+  for instance, list in pairs(notices) do
+    redis.call('PUBLISH', P .. ':instance:' .. instance, '[' .. table.concat(list, ',') .. ']')
+  end
+end
+
+local function tell_watchers(id, owner, json)
+  notify(owner, json)
+  local key = K('watchers', id)
+  local others = redis.call('SMEMBERS', key)
+  if #others > 0 then
+    for _, instance in ipairs(others) do
+      if instance ~= owner then notify(instance, json) end
+    end
+    redis.call('DEL', key)
+  end
+end
+
+-- All that a message of the task needs: the reply shape of ports.ReadyTask.
+local function describe(id, c, p, a, tp, rt, hp, to, lc)
+  return { id, c, tonumber(p), (tonumber(a) or 0) + 1, redis.call('GET', K('body', id)) or '', tp or '', rt or '', tonumber(hp) or 0, to or '', lc or '' }
+end
+
+-- Makes a task ready and appends its description to `out`.
+local function make_ready(id, out)
+  local key = K('task', id)
+  local t = redis.call('HMGET', key, 'c', 'p', 'a', 'tp', 'rt', 'hp', 'to', 'lc')
+  redis.call('HSET', key, 's', 'ready', 't1', now)
+  redis.call('ZADD', ready_key(t[2]), now + DISPATCH_MS, id)
+  out[#out + 1] = describe(id, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
+end
+
+-- A blocked task that waits for nothing more: ready, or scheduled until its time.
+local function unblock(id, out)
+  local key = K('task', id)
+  local not_before = tonumber(redis.call('HGET', key, 'nb') or '')
+  if not_before and not_before > now then
+    redis.call('HSET', key, 's', 'scheduled')
+    redis.call('ZADD', P .. ':timers', not_before, id)
+  else
+    make_ready(id, out)
+  end
+end
+
+local function finish_run(run)
+  local key = P .. ':run:{' .. run .. '}'
+  local r = redis.call('HMGET', key, 'bad', 'o')
+  local status = (tonumber(r[1]) or 0) > 0 and 'failed' or 'completed'
+  redis.call('HSET', key, 's', status, 't3', now)
+  redis.call('ZADD', P .. ':retention', now + RETENTION, run)
+  tell_watchers(run, r[2], '{"kind":"run_ended","run":"' .. run .. '","status":"' .. status .. '"}')
+end
+
+-- Ends a task for good. `output` and `err` are JSON texts or nil. Appends the id to `spreading` if someone waits for it.
+local function end_task(id, state, reason, output, err, spreading)
+  local key = K('task', id)
+  local t = redis.call('HMGET', key, 's', 'p', 'h', 'o', 'a', 'rv', 'n', 'd')
+  local from = t[1]
+  redis.call('HSET', key, 's', state, 't3', now, 'r', reason or '')
+  if from == 'ready' then
+    redis.call('ZREM', ready_key(t[2]), id)
+  elseif from == 'scheduled' or from == 'retrying' then
+    redis.call('ZREM', P .. ':timers', id)
+  elseif from == 'running' then
+    redis.call('SREM', P .. ':held:' .. t[3], id)
+  elseif from == 'blocked' then
+    redis.call('DEL', K('open', id))
+  end
+  if t[6] then redis.call('SREM', P .. ':reserved:' .. t[6], id) end
+  if t[7] or t[8] then redis.call('ZREM', P .. ':deadlines', id) end
+
+  local head = '{"kind":"ended","id":"' .. id .. '","status":"' .. state .. '","attempt":' .. (t[5] or 0)
+  if t[3] then head = head .. ',"agent":' .. cjson.encode(t[3]) end
+  if reason and reason ~= '' then head = head .. ',"reason":"' .. reason .. '"' end
+  if err then head = head .. ',"error":' .. err end
+  local full = output and (head .. ',"output":' .. output .. '}') or (head .. '}')
+  redis.call('SET', K('outcome', id), full)
+  tell_watchers(id, t[4], (output and #output > NOTICE_BYTES) and (head .. ',"fetch":true}') or full)
+
+  local run = split(id)
+  local run_key = P .. ':run:{' .. run .. '}'
+  if redis.call('EXISTS', run_key) == 1 then
+    local done = redis.call('HINCRBY', run_key, 'done', 1)
+    if state ~= 'completed' then redis.call('HINCRBY', run_key, 'bad', 1) end
+    if done == tonumber(redis.call('HGET', run_key, 'n')) then finish_run(run) end
+  else
+    redis.call('ZADD', P .. ':retention', now + RETENTION, id)
+  end
+  if redis.call('EXISTS', K('dependents', id)) == 1 then spreading[#spreading + 1] = id end
+end
+
+-- Grants the next attempt of a ready task to a holder. The token only grows, also after Redis lost its last second.
+local function grant(id, holder)
+  local key = K('task', id)
+  local t = redis.call('HMGET', key, 'p', 'a', 'k', 'f', 'm', 'n', 'd', 'rv', 't1')
+  local token = math.max((tonumber(t[3]) or 0) + 1, now_us)
+  local attempt = (tonumber(t[2]) or 0) + 1
+  redis.call('HSET', key, 's', 'running', 'a', attempt, 'k', string.format('%.0f', token), 'h', holder, 't2', now)
+  redis.call('ZREM', ready_key(t[1]), id)
+  redis.call('SADD', P .. ':held:' .. holder, id)
+  if t[8] then
+    redis.call('SREM', P .. ':reserved:' .. t[8], id)
+    redis.call('HDEL', key, 'rv')
+  end
+  if t[6] then
+    local until_ms = now + tonumber(t[6])
+    if t[7] and tonumber(t[7]) < until_ms then until_ms = tonumber(t[7]) end
+    redis.call('ZADD', P .. ':deadlines', until_ms, id)
+  end
+  return { attempt, token, tonumber(t[4]) or 0, tonumber(t[5]) or 1, now - (tonumber(t[9]) or now) }
+end
+
+-- Tells dependents that tasks ended, at most `budget` of them; what is left is put into `releasing` for a later call.
+-- spreading: ids of ended tasks. out: descriptions of tasks made ready. ended: {id, capability, state, reason} of tasks that fell.
+local function spread(spreading, budget, out, ended)
+  local i = 1
+  while spreading[i] and budget > 0 do
+    local id = spreading[i]
+    local run, parent = split(id)
+    local list = K('dependents', id)
+    local children = redis.call('LPOP', list, math.min(budget, 200))
+    if not children then
+      redis.call('ZREM', P .. ':releasing', id)
+      i = i + 1
+    else
+      local parent_state = redis.call('HGET', K('task', id), 's') or 'completed'
+      for _, entry in ipairs(children) do
+        budget = budget - 1
+        local rule = string.sub(entry, 1, 1)
+        local child = join(run, string.sub(entry, 3))
+        local c = redis.call('HMGET', K('task', child), 's', 'c')
+        if c[1] == 'blocked' then
+          if parent_state == 'completed' or rule == 'c' then
+            local open = K('open', child)
+            redis.call('SREM', open, parent)
+            if redis.call('SCARD', open) == 0 then unblock(child, out) end
+          else
+            local state, reason = 'cancelled', 'dependency_skipped'
+            if rule == 'f' then
+              state = parent_state
+              reason = parent_state == 'dead' and 'dependency_failed' or 'dependency_cancelled'
+            end
+            local err = '{"code":"' .. string.upper(reason) .. '","message":"Task ' .. id .. ' it waited for is ' .. parent_state .. '."}'
+            end_task(child, state, reason, nil, err, spreading)
+            ended[#ended + 1] = { child, c[2], state, reason }
+          end
+        end
+      end
+    end
+  end
+  local more = 0
+  while spreading[i] do
+    if redis.call('EXISTS', K('dependents', spreading[i])) == 1 then
+      redis.call('ZADD', P .. ':releasing', now, spreading[i])
+      more = 1
+    end
+    i = i + 1
+  end
+  return more
+end

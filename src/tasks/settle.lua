@@ -1,0 +1,61 @@
+-- settle: ends or gives back attempts, a batch of them, each once (fenced by its token), and releases the dependents of what ended.
+-- ARGV[4..] per settlement 8: id, token, holder, verdict complete|retry|die|hand_back, output | '', after ms | reason | '', error JSON | '',
+--   take next: ',cap,cap,' | ''
+-- -> per settlement {"settled" | "stale" | "unknown", {descriptions}, {ended}, more, next | 0}   next: {description, grant}
+local answers = {}
+local budget = 500
+local i = 4
+while ARGV[i] do
+  local id, token, holder, verdict = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local key = K('task', id)
+  local t = redis.call('HMGET', key, 's', 'k', 'n', 'd')
+  if not t[1] then
+    answers[#answers + 1] = { 'unknown', {}, {}, 0, 0 }
+  elseif t[1] ~= 'running' or t[2] ~= token then
+    answers[#answers + 1] = { 'stale', {}, {}, 0, 0 }
+  else
+    local out, ended, spreading, more, taken = {}, {}, {}, 0, 0
+    if verdict == 'complete' then
+      end_task(id, 'completed', nil, ARGV[i + 4], nil, spreading)
+    elseif verdict == 'die' then
+      redis.call('HINCRBY', key, 'f', 1)
+      end_task(id, 'dead', ARGV[i + 5], nil, ARGV[i + 6], spreading)
+    else
+      redis.call('SREM', P .. ':held:' .. holder, id)
+      if t[3] then
+        -- The attempt's timeout goes with it; the task's own deadline stays.
+        if t[4] then redis.call('ZADD', P .. ':deadlines', t[4], id) else redis.call('ZREM', P .. ':deadlines', id) end
+      end
+      if verdict == 'retry' then
+        redis.call('HINCRBY', key, 'f', 1)
+        redis.call('HSET', key, 's', 'retrying', 'er', ARGV[i + 6])
+        redis.call('ZADD', P .. ':timers', now + tonumber(ARGV[i + 5]), id)
+      else
+        make_ready(id, out)
+      end
+    end
+    if #spreading > 0 then
+      more = spread(spreading, math.max(budget, 0), out, ended)
+      budget = budget - #out - #ended
+    end
+    -- One dependent may be run by the agent that released it, past the broker, when nothing more urgent waits anywhere.
+    if ARGV[i + 7] ~= '' then
+      for j = 1, #out do
+        local d = out[j]
+        if d[9] == '' and d[10] == '' and string.find(ARGV[i + 7], ',' .. d[2] .. ',', 1, true) then
+          local urgent = 0
+          for class = 0, d[3] - 1 do urgent = urgent + redis.call('ZCARD', ready_key(class)) end
+          if urgent == 0 then
+            taken = { d, grant(d[1], holder) }
+            table.remove(out, j)
+          end
+          break
+        end
+      end
+    end
+    answers[#answers + 1] = { 'settled', out, ended, more, taken }
+  end
+  i = i + 8
+end
+flush_notices()
+return answers
