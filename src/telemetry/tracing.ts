@@ -37,7 +37,8 @@ function activeTracer(): Tracer | undefined {
   const actual = proxied ? provider.getDelegate() : provider;
   if (actual !== knownProvider) {
     knownProvider = actual;
-    knownTracer = proxied ? provider.getDelegateTracer('muster') : provider.getTracer('muster');
+    const { version } = require('../../package.json') as { version: string };
+    knownTracer = proxied ? provider.getDelegateTracer('muster', version) : provider.getTracer('muster', version);
   }
   return knownTracer;
 }
