@@ -1,0 +1,171 @@
+// Hop 3: a ready task goes to the broker. Published and confirmed first, noted in the store second: a crash between the two
+// publishes it again, and the claim drops the copy. What fails here stays due in the store, and a relay tries again.
+import { PRIORITIES, type PriorityClass } from '../contracts/priority.js';
+import { errorRecord } from '../errors.js';
+import type { AgentStore, Bus, Cancel, Clock, HeaderValue, OutgoingMessage, ReadyTask, TaskStore } from '../ports.js';
+import { exchangeName, taskKey, taskQueue } from '../bus/topology.js';
+import { batched } from '../redis/script.js';
+import type { Emitter } from '../telemetry/emitter.js';
+import { splitTaskId } from '../contracts/names.js';
+
+/** A confirmed task that nobody claimed is looked at again after this long: its queue may have been purged or lost. */
+export const RECHECK_MS = 600_000;
+const RELAY_MS = 250;
+const RELAY_BATCH = 256;
+/** All agents were busy, or the addressed one is away: asked again after this long. */
+const NO_SLOT_MS = 300;
+
+export interface DispatcherParts {
+  readonly bus: Bus;
+  readonly tasks: TaskStore;
+  readonly agents: AgentStore;
+  readonly clock: Clock;
+  readonly prefix: string;
+  readonly emitter: Emitter;
+}
+
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #noteDispatched: (task: { id: string; priority: PriorityClass }) => Promise<undefined>;
+  #inFlight = 0;
+  #idle: (() => void)[] = [];
+  #timer: Cancel | undefined;
+  #stopped = false;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    this.#noteDispatched = batched(500, async (tasks) => {
+      await parts.tasks.dispatched(tasks, RECHECK_MS);
+      return tasks.map(() => undefined);
+    });
+  }
+
+  /** Starts publishing at once and returns. Failures are announced and left to a relay; this one tries again too. */
+  dispatch(tasks: readonly ReadyTask[]): void {
+    for (const task of tasks) {
+      this.#inFlight += 1;
+      this.#publish(task, 0)
+        .catch((error) => this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message }))
+        .finally(() => {
+          this.#inFlight -= 1;
+          if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+        });
+    }
+  }
+
+  async #publish(task: ReadyTask, tries: number): Promise<void> {
+    const { bus, agents, prefix, emitter } = this.#parts;
+    let exchange = exchangeName(prefix, 'task');
+    let routingKey = taskKey(task.capability, task.priority);
+    if (task.assignedTo !== undefined || task.leastConnections === true) {
+      const agent = task.assignedTo ?? (await this.#reserve(agents, task));
+      if (agent === undefined) return this.#later(task, tries);
+      exchange = exchangeName(prefix, 'agent');
+      routingKey = agent;
+    }
+    try {
+      await bus.publish(taskMessageOf(task, exchange, routingKey));
+    } catch (error) {
+      if (this.#stopped) throw error;
+      // The agent's inbox is not there: it never joined, or is gone. The task waits for it, or for the next choice.
+      return this.#later(task, tries, error);
+    }
+    emitter.emit('task.dispatched', { task: task.id, capability: task.capability, exchange, routing_key: routingKey });
+    await this.#noteDispatched({ id: task.id, priority: task.priority });
+  }
+
+  async #reserve(agents: AgentStore, task: ReadyTask): Promise<string | undefined> {
+    const answer = await agents.reserve(task.capability, task.id);
+    return 'agent' in answer ? answer.agent : undefined;
+  }
+
+  /** Tries again in a moment, four times; then the relays of the managers have it. */
+  #later(task: ReadyTask, tries: number, error?: unknown): Promise<void> {
+    if (tries >= 4 || this.#stopped) return error === undefined ? Promise.resolve() : Promise.reject(error);
+    return new Promise((resolve, reject) => {
+      this.#parts.clock.after(NO_SLOT_MS, () => {
+        if (this.#stopped) resolve();
+        else this.#publish(task, tries + 1).then(resolve, reject);
+      });
+    });
+  }
+
+  /** Resolves once everything handed in so far was confirmed or given up. */
+  flushed(): Promise<void> {
+    return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** The relay: publishes what others left behind. Managers run it, every replica; the store hands each task to one of them. */
+  startRelay(): void {
+    this.#stopped = false;
+    const turn = async (): Promise<void> => {
+      try {
+        while (await this.#relayOnce()) if (this.#stopped) return;
+      } catch (error) {
+        this.#parts.emitter.emit('loop.failed', { loop: 'relay', error: errorRecord(error).message });
+      }
+      if (!this.#stopped) this.#timer = this.#parts.clock.after(RELAY_MS, () => void turn());
+    };
+    void turn();
+  }
+
+  async #relayOnce(): Promise<boolean> {
+    const { tasks, bus } = this.#parts;
+    if (bus.state !== 'ready') return false;
+    const due = await tasks.due(RELAY_BATCH);
+    const backlog = new Map<string, boolean>();
+    const send: ReadyTask[] = [];
+    for (const { task, confirmed } of due) {
+      if (confirmed && (await this.#hasBacklog(task, backlog))) await this.#noteDispatched(task);
+      else send.push(task);
+    }
+    this.dispatch(send);
+    if (send.length > 0) await this.flushed();
+    return due.length === RELAY_BATCH;
+  }
+
+  /** A task confirmed long ago whose queue still holds messages is simply waiting its turn. */
+  async #hasBacklog(task: ReadyTask, known: Map<string, boolean>): Promise<boolean> {
+    if (task.assignedTo !== undefined || task.leastConnections === true) return false;
+    const queue = taskQueue(this.#parts.prefix, task.capability, task.priority);
+    let waits = known.get(queue);
+    if (waits === undefined) {
+      const state = await this.#parts.bus.inspect(queue);
+      waits = state === undefined || state.messages > 0;
+      known.set(queue, waits);
+    }
+    return waits;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.();
+  }
+}
+
+/** The AMQP message of a ready task: properties used as meant, scalar headers, CloudEvents binary mode beside them. */
+function taskMessageOf(task: ReadyTask, exchange: string, routingKey: string): OutgoingMessage {
+  const headers: Record<string, HeaderValue> = {
+    traceparent: task.traceparent,
+    'x-muster-attempt': task.attempt,
+    'x-muster-hops': task.hops,
+    'x-muster-root': task.root,
+    'x-muster-key': taskKey(task.capability, task.priority),
+    'x-muster-priority': PRIORITIES[task.priority],
+    cloudEvents_specversion: '1.0',
+    cloudEvents_id: task.id,
+    cloudEvents_type: 'muster.task.ready',
+    cloudEvents_source: '/muster',
+  };
+  return {
+    exchange,
+    routingKey,
+    body: Buffer.from(task.body),
+    messageId: task.id,
+    correlationId: splitTaskId(task.id).run,
+    type: 'task',
+    appId: 'muster',
+    contentType: 'application/json',
+    headers,
+  };
+}
