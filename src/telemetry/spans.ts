@@ -1,9 +1,11 @@
 // The spans of the road, by hop: their names and attributes, after OpenTelemetry's messaging and agent conventions.
 // submit -> send (dispatch) and process (attempt), both children of the submit; request -> serve.
 import type { Attributes } from '@opentelemetry/api';
+import type { EventRecord } from '../contracts/events.js';
 import { PRIORITIES, type Priority, type PriorityClass } from '../contracts/priority.js';
 import type { Random } from '../ports.js';
-import { currentTraceparent, isTracing, newTraceparent, withSpan } from './tracing.js';
+import { redactText } from './redact.js';
+import { currentTraceparent, isTracing, newTraceparent, noteOnSpan, withSpan } from './tracing.js';
 
 /** A task as a span tells of it; a ReadyTask of the store is one. */
 export interface TracedTask {
@@ -127,6 +129,17 @@ export function serveSpan<T>(
   if (!isTracing()) return run();
   const attributes = { ...ofRequest(request, 'process'), ...ofAgent(agent) };
   return withSpan('server', `process ${request.exchange}`, traceparent, attributes, run, { detached: true });
+}
+
+/** A listener for `Emitter.on`: the state transitions of tasks, as events on the span they happen in. */
+export function traceEvents(record: EventRecord): void {
+  if (!record.event.startsWith('task.') || currentTraceparent() === undefined) return;
+  const { event, at: _at, source: _source, ...data } = record;
+  const attributes: Attributes = {};
+  for (const [name, value] of Object.entries(data)) {
+    attributes[`muster.${name}`] = typeof value === 'string' ? redactText(value) : value;
+  }
+  noteOnSpan(event, attributes);
 }
 
 // Both names of the system: 1.45 of the conventions renames the first to the second, and is not stable yet.
