@@ -1,0 +1,127 @@
+// A channel on which deliveries arrive, with the book of their tags: acks are gathered and leave as few frames as possible.
+// One `ack(multiple)` covers the oldest deliveries that are all settled; those behind an unsettled one are acked singly.
+import type { Channel, Message } from 'amqplib';
+
+const FLUSH_AT = 32;
+
+export class Lane {
+  readonly channel: Channel;
+  /** False once the channel is gone: its tags mean nothing any more, or other messages on the next channel. */
+  isOpen = true;
+  /** Called when the channel is lost. */
+  onLost: (() => void) | undefined;
+  /** Called when the last delivery is settled. */
+  onIdle: (() => void) | undefined;
+  // Tags grow, so the first one in it is the oldest.
+  readonly #unsettled = new Set<number>();
+  #acked: number[] = [];
+  #scheduled = false;
+  readonly #flushLater = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  constructor(channel: Channel) {
+    this.channel = channel;
+    channel.on('close', () => {
+      this.isOpen = false;
+      this.onLost?.();
+    });
+  }
+
+  get unsettled(): number {
+    return this.#unsettled.size;
+  }
+
+  arrived(tag: number): void {
+    this.#unsettled.add(tag);
+  }
+
+  ack(tag: number): void {
+    this.#unsettled.delete(tag);
+    this.#acked.push(tag);
+    if (this.#acked.length >= FLUSH_AT) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(this.#flushLater);
+    }
+    if (this.#unsettled.size === 0) this.onIdle?.();
+  }
+
+  requeue(tag: number): void {
+    this.#unsettled.delete(tag);
+    // nack and not reject: from RabbitMQ 4.3 on, giving back does not count against the delivery limit.
+    this.channel.nack(tagged(tag), false, true);
+    if (this.#unsettled.size === 0) this.onIdle?.();
+  }
+
+  flush(): void {
+    const acked = this.#acked;
+    if (acked.length === 0) return;
+    this.#acked = [];
+    if (!this.isOpen) return;
+    const oldest: number = this.#unsettled.values().next().value ?? Number.POSITIVE_INFINITY;
+    let last = 0;
+    let covered = 0;
+    for (const tag of acked) {
+      if (tag > oldest) this.channel.ack(tagged(tag), false);
+      else {
+        covered += 1;
+        if (tag > last) last = tag;
+      }
+    }
+    // The tag is one the broker still waits for: it looks for exactly this one, and closes the channel if it is gone.
+    if (covered > 0) this.channel.ack(tagged(last), covered > 1);
+  }
+}
+
+function tagged(deliveryTag: number): Message {
+  return { fields: { deliveryTag } } as Message;
+}
+
+const MAX_IDLE = 8;
+
+/** Lanes of one connection. One that is not needed any more serves the next: an idle agent subscribes with every pause. */
+export class LanePool {
+  readonly #open: () => Promise<Channel>;
+  #idle: Lane[] = [];
+  readonly #all = new Set<Lane>();
+
+  constructor(open: () => Promise<Channel>) {
+    this.#open = open;
+  }
+
+  async take(): Promise<Lane> {
+    const idle = this.#idle.pop();
+    if (idle?.isOpen) return idle;
+    const lane = new Lane(await this.#open());
+    this.#all.add(lane);
+    lane.channel.on('close', () => {
+      this.#all.delete(lane);
+      this.#idle = this.#idle.filter((other) => other.isOpen);
+    });
+    return lane;
+  }
+
+  /** Takes a lane back once everything that came on it is settled. */
+  giveBack(lane: Lane): void {
+    if (!lane.isOpen) return;
+    if (lane.unsettled > 0) {
+      lane.onIdle = () => this.giveBack(lane);
+      return;
+    }
+    lane.onIdle = undefined;
+    if (this.#idle.length < MAX_IDLE) this.#idle.push(lane);
+    else this.#close(lane).catch(() => {});
+  }
+
+  /** Sends every ack, and waits until the broker has read them. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#all].map((lane) => this.#close(lane).catch(() => {})));
+  }
+
+  #close(lane: Lane): Promise<void> {
+    lane.flush();
+    return lane.isOpen ? lane.channel.close() : Promise.resolve();
+  }
+}
