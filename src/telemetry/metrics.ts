@@ -220,7 +220,9 @@ function createAsk(options: MetricsOptions, failed: (source: string) => void): A
     let answer = asked.get(source);
     if (answer === undefined) {
       answer = inTime(options.clock, async () => options.gauges![source]!())
-        .catch(() => failed(source))
+        .catch(() => {
+          failed(source);
+        })
         .finally(() => asked.delete(source));
       asked.set(source, answer);
     }
