@@ -23,7 +23,7 @@ const scripts = {
 
 /** Small enough that a script over so many agents or tasks stays far below a millisecond or two. */
 const AGENTS_PER_LOOK = 250;
-const TASKS_PER_RESERVE = 20;
+const TASKS_PER_RESERVE = 100;
 const CHANNELS_PER_LOOK = 1000;
 const MANAGER = /^manager-[a-z0-9]+$/;
 
@@ -41,6 +41,12 @@ interface StoredRecord extends AgentCard {
   readonly created_at: string;
   readonly updated_at: string;
 }
+interface Known {
+  readonly json: string;
+  readonly stored: StoredRecord;
+  /** As last answered; given out again while nothing in it changes. */
+  record?: AgentRecord;
+}
 type Choice = Awaited<ReturnType<AgentStore['reserve']>>;
 
 export class RedisAgentStore implements AgentStore {
@@ -53,8 +59,8 @@ export class RedisAgentStore implements AgentStore {
   readonly #now: (() => number) | undefined;
   readonly #links = new Links();
   readonly #listeners = new Set<(change: RegistryChange) => void>();
-  /** Records as last read: parsing 10,000 of them again every second would block the process for tens of ms. */
-  #parsed = new Map<string, { json: string; record: StoredRecord }>();
+  /** Records as last read: making 10,000 of them anew every second would block the process for tens of ms. */
+  #known = new Map<string, Known>();
 
   /** `redis` runs commands, `subscriber` is a second connection in subscribe mode. */
   constructor(redis: Redis, subscriber: Redis, keys: Keys, options: AgentStoreOptions = {}) {
@@ -150,42 +156,41 @@ export class RedisAgentStore implements AgentStore {
         this.#redis.smembers(keys.draining),
       ]),
     );
-    const stored = this.#parse(json);
     const alive = new Set<string>();
     for (let i = 0; i < leases.length; i += 2) if (Number(leases[i + 1]) > now) alive.add(leases[i]!);
     const drained = new Set(draining);
+    const known = this.#parse(json);
     const records: AgentRecord[] = [];
-    for (let from = 0; from < stored.length; from += AGENTS_PER_LOOK) {
-      const some = stored.slice(from, from + AGENTS_PER_LOOK);
-      const loads = (await this.#run(
-        'load',
-        some.flatMap(({ agent_id, instance }) => [agent_id, instance]),
-      )) as (string | number)[];
-      some.forEach((record, i) => {
+    for (let from = 0; from < known.length; from += AGENTS_PER_LOOK) {
+      const some = known.slice(from, from + AGENTS_PER_LOOK);
+      const args = some.flatMap(({ stored }) => [stored.agent_id, stored.instance]);
+      const loads = (await this.#run('load', args)) as (string | number)[];
+      some.forEach((agent, i) => {
+        const { agent_id, instance, capacity, updated_at } = agent.stored;
         const inFlight = Number(loads[2 * i]);
         const beatAt = loads[2 * i + 1];
-        records.push({
-          ...record,
-          status: !alive.has(record.instance) ? 'offline' : inFlight >= record.capacity ? 'busy' : 'active',
-          health_status: (health[record.agent_id] ?? 'unknown') as AgentRecord['health_status'],
-          draining: drained.has(record.agent_id),
+        agent.record = upToDate(agent, {
+          status: !alive.has(instance) ? 'offline' : inFlight >= capacity ? 'busy' : 'active',
+          health_status: (health[agent_id] ?? 'unknown') as AgentRecord['health_status'],
+          draining: drained.has(agent_id),
           in_flight: inFlight,
           // Silent for longer than its heartbeat is kept: it was there when it last joined, and nothing says later.
-          last_heartbeat: beatAt === '' ? record.updated_at : new Date(Number(beatAt)).toISOString(),
+          last_heartbeat: beatAt === '' ? updated_at : new Date(Number(beatAt)).toISOString(),
         });
+        records.push(agent.record);
       });
     }
     return records;
   }
 
-  #parse(json: Readonly<Record<string, string>>): StoredRecord[] {
-    const parsed = new Map<string, { json: string; record: StoredRecord }>();
+  #parse(json: Readonly<Record<string, string>>): Known[] {
+    const known = new Map<string, Known>();
     for (const [agent, text] of Object.entries(json)) {
-      const before = this.#parsed.get(agent);
-      parsed.set(agent, before?.json === text ? before : { json: text, record: JSON.parse(text) as StoredRecord });
+      const before = this.#known.get(agent);
+      known.set(agent, before?.json === text ? before : { json: text, stored: JSON.parse(text) as StoredRecord });
     }
-    this.#parsed = parsed;
-    return [...parsed.values()].map(({ record }) => record);
+    this.#known = known;
+    return [...known.values()];
   }
 
   async setDraining(agentId: string, draining: boolean): Promise<boolean> {
@@ -235,4 +240,17 @@ export class RedisAgentStore implements AgentStore {
       throw StoreUnavailable(error instanceof Error ? error.message : String(error), { cause: error });
     }
   }
+}
+
+type Momentary = Pick<AgentRecord, 'status' | 'health_status' | 'draining' | 'in_flight' | 'last_heartbeat'>;
+
+function upToDate({ stored, record }: Known, fields: Momentary): AgentRecord {
+  const same =
+    record !== undefined &&
+    record.in_flight === fields.in_flight &&
+    record.last_heartbeat === fields.last_heartbeat &&
+    record.status === fields.status &&
+    record.health_status === fields.health_status &&
+    record.draining === fields.draining;
+  return same ? record : { ...stored, ...fields };
 }
