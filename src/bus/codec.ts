@@ -79,20 +79,18 @@ export function toOptions(
 }
 
 function outgoingHeaders(headers: Headers | undefined, returnId: number | undefined): Headers | undefined {
-  if (headers === undefined) return returnId === undefined ? undefined : { [RETURN_HEADER]: returnId };
-  let clean = returnId === undefined;
-  if (clean) {
-    for (const key in headers) {
-      if (isForeign(key) || !isScalar(headers[key])) clean = false;
-    }
-    if (clean) return headers;
+  const own = ownHeaders(headers);
+  return returnId === undefined ? own : { ...own, [RETURN_HEADER]: returnId };
+}
+
+/** The headers without what is not the sender's to set. The same object when there is nothing to remove. */
+export function ownHeaders(headers: Headers | undefined): Headers | undefined {
+  let isClean = true;
+  for (const key in headers) {
+    if (isForeign(key) || !isScalar(headers[key])) isClean = false;
   }
-  const kept: Record<string, HeaderValue> = {};
-  for (const [key, value] of Object.entries(headers)) {
-    if (!isForeign(key) && isScalar(value)) kept[key] = value;
-  }
-  if (returnId !== undefined) kept[RETURN_HEADER] = returnId;
-  return kept;
+  if (headers === undefined || isClean) return headers;
+  return Object.fromEntries(Object.entries(headers).filter(([key, value]) => !isForeign(key) && isScalar(value)));
 }
 
 /**
