@@ -37,9 +37,9 @@ export const runTestsInput = z.object({
 
 export const runTestsOutput = z.object({
   ...commitFields,
-  status: z.enum(['passed', 'failed', 'timed_out', 'checked', 'not_run']).describe(
-    'checked: the tests could not run, the syntax is right; not_run: there was nothing to run or check',
-  ),
+  status: z
+    .enum(['passed', 'failed', 'timed_out', 'checked', 'not_run'])
+    .describe('checked: the tests could not run, the syntax is right; not_run: there was nothing to run or check'),
   reason: z.string().describe('One sentence: why this status'),
   command: z.array(z.string()).describe('What was run'),
   exitCode: z.int().nullable(),
@@ -171,7 +171,10 @@ async function checkInstead(
     command: check.status === 'done' ? ['node', '--check'] : [],
     exitCode: check.status === 'done' ? Number(status === 'failed') : null,
     tests: null,
-    output: check.findings.map((each) => `${each.file}:${each.line}: ${each.message}\n`).join('').slice(0, 40_000),
+    output: check.findings
+      .map((each) => `${each.file}:${each.line}: ${each.message}\n`)
+      .join('')
+      .slice(0, 40_000),
     truncated: false,
     durationMs: Math.round(performance.now() - startedAt),
   };

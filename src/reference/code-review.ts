@@ -85,7 +85,12 @@ export async function codeReview(input: CodeReviewInput, context: ReferenceConte
   const present = changed.filter((each) => each.status !== 'D' && each.regular).map((each) => each.file);
   const scratch = join(context.workspace, 'scratch');
   await mkdir(scratch, { recursive: true });
-  const dependencies = await provideDependencies({ sourcePath: source.path, checkout: directory, install: false, signal });
+  const dependencies = await provideDependencies({
+    sourcePath: source.path,
+    checkout: directory,
+    install: false,
+    signal,
+  });
   const options: SyntaxCheckOptions = { checkout: directory, scratch, files: present, dependencies, signal };
   const checks = [await syntaxCheck(options), await typeCheck(options)];
   await context.progress(0.6, 'syntax and types checked');
@@ -116,7 +121,10 @@ async function whitespaceFindings(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const text = await whitespaceComplaints(directory, base, head, signal);
-  return complaints(text, changed.map((each) => each.file)).map(({ file, line, message }) => {
+  return complaints(
+    text,
+    changed.map((each) => each.file),
+  ).map(({ file, line, message }) => {
     const conflict = message.includes('conflict marker');
     return {
       file,

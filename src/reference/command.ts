@@ -1,7 +1,8 @@
 /** Starts programs for the reference agents: never a shell, a small clean environment, bounded output,
  *  and the whole process group gone when the task ends, however it ends. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { quoted, ReferenceFailure } from './errors.js';
+import { offLeash, onLeash } from './leash.js';
 
 export interface CommandOptions {
   readonly cwd: string;
@@ -53,7 +54,10 @@ export function runCommand(program: string, args: readonly string[], options: Co
     shell: false,
     detached: true, // its own process group, so that grandchildren die with it
   });
-  if (child.pid !== undefined) living.add(child.pid);
+  if (child.pid !== undefined) {
+    living.add(child.pid);
+    onLeash(child.pid);
+  }
   const streams = [capture(child.stdout, options), capture(child.stderr, options)] as const;
   const both = capture(child.stdout, options);
   child.stderr.on('data', both.add);
@@ -69,7 +73,9 @@ export function runCommand(program: string, args: readonly string[], options: Co
     const settle = () => {
       clearTimeout(timer);
       options.signal.removeEventListener('abort', abort);
-      if (child.pid !== undefined) living.delete(child.pid);
+      if (child.pid === undefined) return;
+      living.delete(child.pid);
+      offLeash(child.pid);
     };
 
     child.once('error', (cause) => {

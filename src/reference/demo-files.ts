@@ -187,7 +187,8 @@ test('a rule changes the price', () => {
 export const changeFiles: Readonly<Record<string, string>> = {
   'src/discounts.js': discounts,
   'test/discounts.test.js': discountsTest,
-  'CHANGELOG.md': '# Changelog\n\n## 1.1.0\n\n- Discounts for large orders.\n\n## 1.0.0\n\n- Baskets with lines and a total.\n',
+  'CHANGELOG.md':
+    '# Changelog\n\n## 1.1.0\n\n- Discounts for large orders.\n\n## 1.0.0\n\n- Baskets with lines and a total.\n',
 };
 
 /** What feature-dev adds to \`change\`: a function, its test, and a line in the changelog. */

@@ -17,6 +17,8 @@ export interface DemoRepository {
   readonly commits: { readonly base: string; readonly head: string };
   /** Edits that fit on top of `head`, for the capability apply-change. */
   readonly edits: readonly Edit[];
+  /** The commit message for them. */
+  readonly message: string;
 }
 
 /**
@@ -36,7 +38,14 @@ export async function makeDemoRepository(
   const head = await commitFiles(repo, changeFiles, 'Add discounts', '2024-03-02T09:00:00+00:00', signal);
   // Left on main, so that pushing to any other branch is never refused as the one checked out.
   await git(repo, ['checkout', '--quiet', 'main'], signal);
-  return { repo, base: 'main', head: 'change', commits: { base, head }, edits: demoEdits };
+  return {
+    repo,
+    base: 'main',
+    head: 'change',
+    commits: { base, head },
+    edits: demoEdits,
+    message: 'Show prices as people read them',
+  };
 }
 
 async function commitFiles(

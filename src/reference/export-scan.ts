@@ -38,7 +38,8 @@ export function scanExports(source: string): ScannedFile {
   const add = (name: string, thing: Declaration | undefined) => {
     if (thing !== undefined && !found.has(name)) found.set(name, strip({ ...thing, name }));
   };
-  for (const each of declared) if (each.exportedHere) add(each.isDefault && each.name === '' ? 'default' : each.name, each);
+  for (const each of declared)
+    if (each.exportedHere) add(each.isDefault && each.name === '' ? 'default' : each.name, each);
   for (const { name, local } of listedExports(masked)) add(name, byName.get(local));
   for (const each of assignedExports(masked)) if (!found.has(each.name)) found.set(each.name, each);
   for (const each of reExports(masked)) found.set(each.name, each);
@@ -81,7 +82,8 @@ function startsStatement(masked: MaskedSource, start: number): boolean {
 /** Where the signature ends: the body's brace, the value of a const, or the end of the statement. */
 function bodyStart(masked: MaskedSource, from: number, kind: Exported['kind']): number {
   const { code, depth, partner } = masked;
-  for (let at = from; at < code.length; at++) {
+  const limit = headLimit(masked, from);
+  for (let at = from; at < limit; at++) {
     if (depth[at] !== 0) continue;
     const char = code[at]!;
     if (char === ';') return at;
@@ -89,20 +91,29 @@ function bodyStart(masked: MaskedSource, from: number, kind: Exported['kind']): 
     if (char === '=' && kind === 'type') return at;
     if (char !== '{') continue;
     // A brace right after one of these belongs to a type, as in `): { a: string } {`.
-    if (kind === 'const' || (kind === 'function' && /[:|&<,(]$/.test(code.slice(from, at).trimEnd()))) {
+    if (
+      kind === 'const' ||
+      (kind === 'function' && /(?:[:|&<,(]|\bextends)\s*$/.test(code.slice(Math.max(from, at - 80), at)))
+    ) {
       at = partner[at]!;
       continue;
     }
     return at;
   }
-  return code.length;
+  return limit;
+}
+
+/** A signature longer than this is cut: looking further for its end would cost the square of the text. */
+function headLimit(masked: MaskedSource, from: number): number {
+  return Math.min(masked.code.length, from + 8_000);
 }
 
 /** For `= (a, b) => …` and `= function (a) …` the end of the head; for other values the end of the line. */
 function valueEnd(masked: MaskedSource, from: number): number {
   const { code, depth } = masked;
-  if (!/^\s*(?:async\b\s*)?(?:function\b|\(|<|[\w$]+\s*=>)/.test(code.slice(from, from + 200))) return endOfRow(masked, from);
-  for (let at = from; at < code.length; at++) {
+  if (!/^\s*(?:async\b\s*)?(?:function\b|\(|<|[\w$]+\s*=>)/.test(code.slice(from, from + 200)))
+    return endOfRow(masked, from);
+  for (let at = from; at < headLimit(masked, from); at++) {
     if (depth[at] !== 0) continue;
     if (code.startsWith('=>', at)) return at + 2;
     if (code[at] === '{') return at;
@@ -117,31 +128,32 @@ function isFunctionValue(masked: MaskedSource, end: number): boolean {
 }
 
 function endOfRow(masked: MaskedSource, from: number): number {
-  const row = masked.code.indexOf('\n', from);
-  const stop = masked.code.indexOf(';', from);
-  const ends = [row, stop].filter((at) => at !== -1);
-  return ends.length === 0 ? masked.code.length : Math.min(...ends);
+  const limit = headLimit(masked, from);
+  const end = masked.code.slice(from, limit).search(/[\n;]/);
+  return end === -1 ? limit : from + end;
 }
 
 function statementEnd(masked: MaskedSource, from: number): number {
   const { code, depth, partner } = masked;
   if (code[from] === '{') return Math.min(partner[from]! + 1, code.length);
-  for (let at = from; at < code.length; at++) {
+  const limit = headLimit(masked, from);
+  for (let at = from; at < limit; at++) {
     if (depth[at] !== 0) continue;
     if (code[at] === ';') return at;
     // Without semicolons a type ends at a line break that neither follows nor precedes an operator.
-    if (code[at] === '\n' && !/[=|&<,?:]\s*$/.test(code.slice(from, at)) && !/^\s*[|&?:]/.test(code.slice(at, at + 80))) {
-      return at;
-    }
+    if (code[at] !== '\n') continue;
+    const open = /[=|&<,?:]\s*$/.test(code.slice(Math.max(from, at - 80), at));
+    if (!open && !/^\s*[|&?:]/.test(code.slice(at, at + 80))) return at;
   }
-  return code.length;
+  return limit;
 }
 
 function methods(masked: MaskedSource, open: number): Declaration['methods'] {
   const { code, depth, partner } = masked;
   const found: { name: string; signature: string; line: number; doc: DocComment | null }[] = [];
   const end = partner[open]!;
-  const head = /(?<=[{};\n])[ \t]*((?:(?:public|static|async|override|get|set)\s+)*\*?\s*([A-Za-z_$][\w$]*)\s*(?:<[^<>(){}]*>)?)\(/g;
+  const head =
+    /(?<=[{};\n])[ \t]*((?:(?:public|static|async|override|get|set)\s+)*\*?\s*([A-Za-z_$][\w$]*)\s*(?:<[^<>(){}]*>)?)\(/g;
   head.lastIndex = open;
   for (let match = head.exec(code); match !== null && match.index < end; match = head.exec(code)) {
     const paren = match.index + match[0].length - 1;
@@ -171,7 +183,8 @@ function listedExports(masked: MaskedSource): { name: string; local: string }[] 
       else if (plain !== null) listed.push({ name: plain[1]!, local: plain[1]! });
     }
   }
-  const single = /(?<![\w$.])(?:export\s+default\s+|module\.exports\s*=\s*|(?:module\.)?exports\.([\w$]+)\s*=\s*)([\w$]+)\s*(?=;|\n|$)/g;
+  const single =
+    /(?<![\w$.])(?:export\s+default\s+|module\.exports\s*=\s*|(?:module\.)?exports\.([\w$]+)\s*=\s*)([\w$]+)\s*(?=;|\n|$)/g;
   for (const match of masked.code.matchAll(single)) {
     if (masked.depth[match.index] === 0) listed.push({ name: match[1] ?? match[2]!, local: match[2]! });
   }
@@ -197,7 +210,9 @@ function assignedExports(masked: MaskedSource): Exported[] {
 }
 
 function reExports(masked: MaskedSource): Exported[] {
-  return [...masked.code.matchAll(/(?<![\w$.])export\s*(?:type\s*)?(?:\*(?:\s*as\s+[\w$]+)?|\{[^{}]*\})\s*from\b[^\n;]*/g)]
+  return [
+    ...masked.code.matchAll(/(?<![\w$.])export\s*(?:type\s*)?(?:\*(?:\s*as\s+[\w$]+)?|\{[^{}]*\})\s*from\b[^\n;]*/g),
+  ]
     .filter((match) => masked.depth[match.index] === 0)
     .map((match) => {
       const text = masked.source.slice(match.index, match.index + match[0].length);
@@ -208,7 +223,11 @@ function reExports(masked: MaskedSource): Exported[] {
 }
 
 function tidySignature(masked: MaskedSource, start: number, end: number): string {
-  const text = masked.source.slice(start, end).trim().replace(/\s*=>$/, '');
+  const text = masked.source
+    .slice(start, end)
+    .trim()
+    .replace(/\s*=>$/, '')
+    .replace(/[([{]$/, '$& …'); // a value that goes on for more lines
   return text.length > 2_000 ? `${text.slice(0, 2_000)} …` : text;
 }
 
@@ -230,9 +249,10 @@ function docBefore(masked: MaskedSource, start: number): DocComment | null {
 
 function intro(masked: MaskedSource, declared: readonly Declaration[]): DocComment | null {
   const first = masked.comments.find((comment) => comment.text.startsWith('/**'));
-  if (first === undefined || masked.code.slice(0, first.start).replace(/['"]?use strict['"]?;?/, '').trim().length > 1) return null;
+  // Only 'use strict' may stand before it; masked, that leaves at most its semicolon.
+  if (first === undefined || masked.code.slice(0, first.start).trim().length > 1) return null;
   const owner = declared.find((each) => each.doc !== null && each.doc.raw === first.text);
-  return owner === undefined ? parseDoc(first.text) : null;
+  return owner === undefined || /=\s*require\b/.test(owner.signature) ? parseDoc(first.text) : null;
 }
 
 function strip(each: Declaration): Exported {

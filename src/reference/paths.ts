@@ -1,6 +1,6 @@
 /** Paths that came from outside: everything a reference agent reads or writes by name passes `inside` first,
  *  so neither `../` nor a symbolic link leads out of the task's own directory. */
-import { lstat, mkdir, copyFile, readdir, realpath } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, readdir, realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { quoted, ReferenceFailure } from './errors.js';
 

@@ -146,7 +146,13 @@ export async function changedFiles(
     const file = counts[3]!;
     const binary = counts[1] === '-';
     const known = raw.get(file) ?? { status: 'M', regular: true };
-    changed.push({ file, binary, added: binary ? 0 : Number(counts[1]), deleted: binary ? 0 : Number(counts[2]), ...known });
+    changed.push({
+      file,
+      binary,
+      added: binary ? 0 : Number(counts[1]),
+      deleted: binary ? 0 : Number(counts[2]),
+      ...known,
+    });
   }
   return changed;
 }
@@ -256,5 +262,9 @@ function tooLarge(args: readonly string[]): ReferenceFailure {
 
 function firstLine(text: string): string {
   const line = text.split('\n').find((each) => each.trim() !== '') ?? 'no message';
-  return line.trim().replace(/^fatal: /, '').replace(/\.$/, '').slice(0, 300);
+  return line
+    .trim()
+    .replace(/^fatal: /, '')
+    .replace(/\.$/, '')
+    .slice(0, 300);
 }

@@ -1,7 +1,7 @@
 /** How big a change, its functions and its files are; big ones are harder to review, and said to be so.
  *  Pure; works on masked source. */
 import type { AddedLine } from './patch.js';
-import type { Finding } from './risk-rules.js';
+import { type Finding, testFile } from './risk-rules.js';
 import { type MaskedSource, maskSource } from './source-mask.js';
 
 /** Lines. Beyond `changeError` nobody reads with care any more. */
@@ -26,7 +26,8 @@ export function sizeFindings(file: string, source: string, added: readonly Added
     const message = `The file has ${lines} lines (more than ${sizeLimits.fileLines}) and grew by ${grewBy}.`;
     findings.push({ file, line: 1, rule: 'long-file', severity: 'info', message });
   }
-  if (!scriptFile.test(file)) return findings;
+  // A block of test cases is as long as there are cases.
+  if (!scriptFile.test(file) || testFile.test(file)) return findings;
   for (const span of functionSpans(maskSource(source))) {
     const length = span.lastLine - span.firstLine + 1;
     const touched = added.some(({ line }) => line >= span.firstLine && line <= span.lastLine);
@@ -73,7 +74,10 @@ function headOf(masked: MaskedSource, open: number): { name: string; start: numb
   }
   const start = masked.partner[from + typed.index]!;
   if (masked.code[start] !== '(') return null;
-  const lead = masked.code.slice(Math.max(0, start - 200), start).replace(/<[^<>;{}]*>$/, '').trimEnd();
+  const lead = masked.code
+    .slice(Math.max(0, start - 200), start)
+    .replace(/<[^<>;{}]*>$/, '')
+    .trimEnd();
   const word = /([\w$#]+)$/.exec(lead)?.[1];
   if (arrow) {
     const target = /([\w$]+)\s*(?::[^=;{}]+)?[=:]\s*(?:async)?$/.exec(lead)?.[1];

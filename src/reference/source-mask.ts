@@ -34,9 +34,6 @@ export function maskSource(source: string): MaskedSource {
   const templates: number[] = [];
   let lastCode = -1; // offset of the last character that is neither blank nor comment
 
-  const blank = (text: string[], start: number, end: number) => {
-    for (let i = start; i < end; i++) if (text[i] !== '\n') text[i] = ' ';
-  };
   const comment = (start: number, end: number) => {
     blank(code, start, end);
     blank(withoutComments, start, end);
@@ -89,6 +86,10 @@ export function maskSource(source: string): MaskedSource {
     ...brackets(masked),
     lineOf: lineFinder(source),
   };
+}
+
+function blank(text: string[], start: number, end: number): void {
+  for (let at = start; at < end; at++) if (text[at] !== '\n') text[at] = ' ';
 }
 
 function brackets(code: string): { depth: Int32Array; partner: Int32Array } {
@@ -153,7 +154,9 @@ function startsRegex(source: string, lastCode: number): boolean {
 function endOfRegex(source: string, start: number): number {
   let inClass = false;
   let at = start + 1;
-  for (; at < source.length && source[at] !== '\n'; at++) {
+  // Bounded: in a long line of divisions each slash would otherwise be followed to the end of the line.
+  const limit = Math.min(source.length, start + 1_000);
+  for (; at < limit && source[at] !== '\n'; at++) {
     if (source[at] === '\\') at++;
     else if (source[at] === '[') inClass = true;
     else if (source[at] === ']') inClass = false;

@@ -58,7 +58,8 @@ export async function syntaxCheck(options: SyntaxCheckOptions): Promise<CheckRep
     }
   };
   await Promise.all([drain(), drain()]);
-  if (scripts.length === 0) return { name: 'node --check', status: 'skipped', note: 'No JavaScript changed.', findings };
+  if (scripts.length === 0)
+    return { name: 'node --check', status: 'skipped', note: 'No JavaScript changed.', findings };
   const left = scripts.length - checked.length;
   const note = `${checked.length} changed JavaScript files${left > 0 ? `; ${left} more were left out` : ''}.`;
   return { name: 'node --check', status: 'done', note, findings };
