@@ -5,7 +5,7 @@ import type { EventRecord } from '../contracts/events.js';
 import { PRIORITIES, type Priority, type PriorityClass } from '../contracts/priority.js';
 import type { Random } from '../ports.js';
 import { redactText } from './redact.js';
-import { currentTraceparent, isTracing, newTraceparent, noteOnSpan, withSpan } from './tracing.js';
+import { currentTraceparent, failSpan, isTracing, newTraceparent, noteOnSpan, withSpan } from './tracing.js';
 
 /** A task as a span tells of it; a ReadyTask of the store is one. */
 export interface TracedTask {
@@ -131,7 +131,10 @@ export function serveSpan<T>(
   return withSpan('server', `process ${request.exchange}`, traceparent, attributes, run, { detached: true });
 }
 
-/** A listener for `Emitter.on`: the state transitions of tasks, as events on the span they happen in. */
+/**
+ * A listener for `Emitter.on`: the state transitions of tasks, as events on the span they happen in. A failed attempt marks its
+ * span as failed; tasks that die of another's failure do not.
+ */
 export function traceEvents(record: EventRecord): void {
   if (!record.event.startsWith('task.') || currentTraceparent() === undefined) return;
   const { event, at: _at, source: _source, ...data } = record;
@@ -140,6 +143,8 @@ export function traceEvents(record: EventRecord): void {
     attributes[`muster.${name}`] = typeof value === 'string' ? redactText(value) : value;
   }
   noteOnSpan(event, attributes);
+  if (record.event === 'task.retrying') failSpan(record.error, 'attempt_failed');
+  if (record.event === 'task.dead' && !record.reason.startsWith('dependency_')) failSpan(record.error, record.reason);
 }
 
 // Both names of the system: 1.45 of the conventions renames the first to the second, and is not stable yet.

@@ -48,13 +48,14 @@ export async function startTracing(options: TracingOptions): Promise<Tracing> {
   const exporters: SpanExporter[] = [];
   if (options.mode !== 'jaeger') exporters.push(counted(otlpExporter(agents), losses));
   if (options.mode !== 'otlp') exporters.push(counted(jaegerExporter(options.jaegerEndpoint), losses));
+  const processors = exporters.map((exporter): SpanProcessor => new BatchSpanProcessor(exporter));
   const { envDetector } = require('@opentelemetry/resources') as typeof import('@opentelemetry/resources');
   const sdk = new NodeSDK({
     resource: resource(options),
     // Not the process detector: it would send the command line, which may hold secrets, with every span.
     resourceDetectors: [envDetector],
     sampler: sampler(options.sampleRatio ?? 1),
-    spanProcessors: exporters.map((exporter): SpanProcessor => new BatchSpanProcessor(exporter)),
+    spanProcessors: processors,
     // Empty, or the SDK would begin to export metrics and logs of its own.
     metricReaders: [],
     logRecordProcessors: [],
@@ -65,7 +66,7 @@ export async function startTracing(options: TracingOptions): Promise<Tracing> {
   const clock = options.clock ?? systemClock;
   return {
     shutdown: () => {
-      stopping ??= stop(sdk, exporters, agents, clock);
+      stopping ??= stop(processors, exporters, agents, clock);
       return stopping;
     },
     lost: () => losses.failed + (stopping === undefined ? 0 : losses.unanswered),
@@ -73,12 +74,13 @@ export async function startTracing(options: TracingOptions): Promise<Tracing> {
 }
 
 async function stop(
-  sdk: { shutdown(): Promise<void> },
+  processors: readonly SpanProcessor[],
   exporters: readonly SpanExporter[],
   agents: readonly http.Agent[],
   clock: Clock,
 ): Promise<void> {
-  await within(SHUTDOWN_MS, clock, sdk.shutdown());
+  // Each for itself: the SDK's own shutdown ends with the first that fails, and the others' last spans would be cut off.
+  await within(SHUTDOWN_MS, clock, Promise.allSettled(processors.map((processor) => processor.shutdown())));
   // What is still under way is given up: its sockets would keep the process alive. The exporters close without being waited for.
   for (const agent of agents) agent.destroy();
   for (const exporter of exporters) void exporter.shutdown();
@@ -88,7 +90,7 @@ async function stop(
   propagation.disable();
 }
 
-function within(ms: number, clock: Clock, work: Promise<void>): Promise<void> {
+function within(ms: number, clock: Clock, work: Promise<unknown>): Promise<void> {
   return new Promise((resolve) => {
     const cancel = clock.after(ms, resolve);
     const done = (): void => {

@@ -155,11 +155,14 @@ function toLinks(links: readonly string[] = []): Link[] {
   });
 }
 
-/** Marks the active span as failed, where an error is handled rather than thrown: an attempt that will be retried. */
-export function failSpan(error: unknown): void {
+/**
+ * Marks the active span as failed, where an error is handled rather than thrown: an attempt that will be retried. `type` is for
+ * `error.type` where the error is only a text.
+ */
+export function failSpan(error: unknown, type?: string): void {
   if (activeTracer() === undefined) return;
   const span = trace.getActiveSpan();
-  if (span !== undefined) fail(span, error);
+  if (span !== undefined) fail(span, error, type);
 }
 
 /** Notes a moment on the active span. */
@@ -168,16 +171,20 @@ export function noteOnSpan(name: string, attributes: Attributes): void {
   trace.getActiveSpan()?.addEvent(name, attributes);
 }
 
-function fail(span: Span, error: unknown): void {
-  const known = error instanceof Error ? error : new Error(String(error));
-  const code = (known as { code?: unknown }).code;
-  const type = typeof code === 'string' ? code : known.name;
-  const message = redactText(known.message).slice(0, 2000);
+function fail(span: Span, error: unknown, type: string = typeOf(error)): void {
+  const message = redactText(error instanceof Error ? error.message : String(error)).slice(0, 2000);
+  const stack = error instanceof Error ? error.stack : undefined;
   span.setAttribute('error.type', type);
   span.setStatus({ code: SpanStatusCode.ERROR, message });
   span.recordException({
     name: type,
     message,
-    ...(known.stack === undefined ? {} : { stack: redactText(known.stack).slice(0, 4000) }),
+    ...(stack === undefined ? {} : { stack: redactText(stack).slice(0, 4000) }),
   });
+}
+
+function typeOf(error: unknown): string {
+  if (!(error instanceof Error)) return '_OTHER';
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : error.name;
 }

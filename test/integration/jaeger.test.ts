@@ -5,6 +5,8 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { isTracing, withSpan } from '../../src/telemetry/tracing.js';
+import { startTracing } from '../../src/telemetry/tracing-sdk.js';
 import type { TracedProcess } from '../support/traced-process.js';
 
 interface Span {
@@ -32,7 +34,8 @@ const collector = http.createServer(async (request, response) => {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   posts.push({ path: request.url!, type: request.headers['content-type'], body: Buffer.concat(chunks) });
-  if (answer) response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+  if (answer)
+    response.writeHead(request.url === '/broken' ? 500 : 200, { 'content-type': 'application/json' }).end('{}');
 });
 let base = '';
 
@@ -233,6 +236,12 @@ it('drops the spans and says nothing where no collector listens, and does not ke
   expect(ended).toMatchObject({ code: 0, stderr: '', said: { lost: 4 } });
 });
 
+it('survives a gRPC collector that is away', async () => {
+  const env = { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
+  const ended = await run({ role: 'hurried', tracing: { mode: 'otlp', serviceName: 'client' } }, env);
+  expect(ended).toMatchObject({ code: 0, stderr: '', said: { lost: 2 } });
+});
+
 it('gives up on a collector that never answers, and the process still ends', async () => {
   answer = false;
   const tracing = { mode: 'both', serviceName: 'client', jaegerEndpoint: jaegerEndpoint() } as const;
@@ -252,4 +261,33 @@ it('starts nothing in mode none', async () => {
   expect(said.own).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
   expect(said.active).toBeUndefined();
   expect(posts).toEqual([]);
+});
+
+it('still delivers to the one collector when the other is away', async () => {
+  const tracing = { mode: 'both', serviceName: 'client', jaegerEndpoint: jaegerEndpoint() } as const;
+  const { said } = await run({ role: 'client', tracing }, { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' });
+  expect(said.lost).toBe(2);
+  expect(jaegerSpans()).toHaveLength(2);
+});
+
+it('can be started again in the same process, and leaves nothing registered', async () => {
+  for (const serviceName of ['first', 'second']) {
+    const tracing = await startTracing({ mode: 'jaeger', serviceName, jaegerEndpoint: jaegerEndpoint() });
+    expect(isTracing()).toBe(true);
+    withSpan('internal', 'here', undefined, {}, () => {});
+    await tracing.shutdown();
+    expect(isTracing()).toBe(false);
+    expect(tracing.lost()).toBe(0);
+  }
+  expect(jaegerSpans().map((span) => [span.name, span.service])).toEqual([
+    ['here', 'first'],
+    ['here', 'second'],
+  ]);
+});
+
+it('counts what a collector refuses', async () => {
+  const tracing = await startTracing({ mode: 'jaeger', serviceName: 'x', jaegerEndpoint: `${base}/broken` });
+  withSpan('internal', 'here', undefined, {}, () => {});
+  await tracing.shutdown();
+  expect(tracing.lost()).toBe(1);
 });

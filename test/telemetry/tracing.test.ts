@@ -201,7 +201,18 @@ describe('with the SDK of a host program', () => {
     });
     expect(only().events).toMatchObject([
       { name: 'task.retrying', attributes: { 'muster.attempt': 1, 'muster.error': 'token=[redacted]' } },
+      { name: 'exception' },
     ]);
-    expect(only().events).toHaveLength(1);
+    expect(only().status).toEqual({ code: 2, message: 'token=[redacted]' });
+    expect(only().attributes['error.type']).toBe('attempt_failed');
+  });
+
+  it('does not blame a span for the tasks that die of another one', () => {
+    const dead = { event: 'task.dead', at: '', source: 'a1', task: 'r1.b', capability: 'c', attempt: 0, error: 'x' };
+    processSpan(task, place, agent, () => traceEvents({ ...dead, reason: 'dependency_failed' } as EventRecord));
+    expect(only().status.code).toBe(0);
+    exporter.reset();
+    processSpan(task, place, agent, () => traceEvents({ ...dead, reason: 'deadline' } as EventRecord));
+    expect(only().attributes['error.type']).toBe('deadline');
   });
 });
