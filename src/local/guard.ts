@@ -14,12 +14,14 @@ const EXIT_MS = 10_000;
 
 // Nobody has to tell it that we died: the kernel closes our end of its stdin. It is no member of any group it kills, so it
 // outlives them and removes the directory when nobody can write there any more. INT, TERM and HUP are ignored: a signal to
-// everything in a session must not kill the guard before what it guards.
+// everything in a session must not kill the guard before what it guards. A zombie counts as gone: once we are dead its new
+// parent may be slow to collect it, or never do so.
 const GUARD = `
 directory=$1 keep=$2 grace=$3 groups= polite= containers=
 trap '' HUP INT TERM
 without() { for one in $1; do [ "$one" = "$2" ] || printf ' %s' "$one"; done; }
-alive() { for one in $1; do kill -0 -"$one" 2>/dev/null && return 0; done; return 1; }
+state() { state=; [ -r "/proc/$1/stat" ] && { read -r _ _ state _ <"/proc/$1/stat"; } 2>/dev/null; }
+alive() { for one in $1; do kill -0 -"$one" 2>/dev/null && { state "$one"; [ "$state" = Z ] || return 0; }; done; return 1; }
 linger() { left=$2; while [ "$left" -gt 0 ] && alive "$1"; do sleep 0.02; left=$((left - 1)); done; }
 while read -r verb subject rest; do
   case $verb in
@@ -97,12 +99,13 @@ export function startGuard({ directory, keepData, graceMs }: GuardOptions): Guar
   const guardMark = mark(shell.pid);
   const owner = mark(process.pid);
   let stopping: Promise<void> | undefined;
+  let isWatching = true;
 
   const tell = (line: string) => {
-    if (!stopping) shell.stdin.write(`${line}\n`);
+    if (isWatching) shell.stdin.write(`${line}\n`);
   };
   const record = () => {
-    if (stopping) return;
+    if (!isWatching) return;
     const all = [...running.values()];
     writeRunRecord(directory, {
       owner,
@@ -113,7 +116,8 @@ export function startGuard({ directory, keepData, graceMs }: GuardOptions): Guar
   };
   // Someone killed the guard itself: end the servers now, while we still can, rather than leave them unguarded.
   shell.once('exit', () => {
-    if (stopping) return;
+    if (!isWatching) return;
+    isWatching = false;
     for (const { handle } of running.values()) handle.signal('SIGKILL');
     if (!keepData) rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   });
@@ -153,6 +157,7 @@ export function startGuard({ directory, keepData, graceMs }: GuardOptions): Guar
           if (shell.exitCode !== null || shell.signalCode !== null) resolve();
           else shell.once('exit', () => resolve());
         });
+        isWatching = false;
         shell.ref();
         shell.stdin.end();
         await gone;
