@@ -1,0 +1,19 @@
+// `npm start`: from a fresh clone to the running demo. Prepares what is missing, then hands over to the CLI.
+// Arguments go to `muster demo`; signals too, and its exit code is ours.
+const { spawn } = require('node:child_process');
+const { constants } = require('node:os');
+const { join } = require('node:path');
+const { build, fail, installDependencies, requireNode, root } = require('./prepare.cjs');
+
+requireNode();
+installDependencies();
+if (build() !== 0) fail('The build failed, so there is nothing to start. Next: `npm run typecheck`.');
+
+const demo = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'demo', ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: 'inherit',
+});
+// Listening also keeps us alive until the demo has cleaned up: ended first, we would give the prompt back too early.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
+demo.on('error', (error) => fail(`The demo could not be started: ${error.message}`));
+demo.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
