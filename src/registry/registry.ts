@@ -119,8 +119,7 @@ export class Registry {
     try {
       this.#unsubscribe ??= await store.onChange((change) => this.#follow(change));
       const [records, paused] = await Promise.all([store.all(), store.paused()]);
-      this.#view.replace(records, paused, this.#knownAt === undefined);
-      for (const change of this.#late) this.#view.apply(change);
+      this.#view.replace(records, paused, this.#late);
       this.#knownAt = clock.now();
       this.#failing = false;
       this.#tookMs = clock.monotonic() - from;
@@ -132,8 +131,7 @@ export class Registry {
 
   #follow(change: RegistryChange): void {
     if (this.#refreshing !== undefined) this.#late.push(change);
-    // Before the first whole view there is nothing to change, and nothing that would be news.
-    if (this.#knownAt !== undefined) this.#view.apply(change);
+    this.#view.apply(change);
   }
 
   async #turn(): Promise<void> {

@@ -219,7 +219,12 @@ export class RedisAgentStore implements AgentStore {
     // Wrapped, so that the same function given twice is two listeners with a Cancel each.
     const entry = (change: RegistryChange): void => listener(change);
     this.#listeners.add(entry);
-    await this.#ask(() => this.#subscriber.subscribe(this.#keys.registryChannel));
+    try {
+      await this.#ask(() => this.#subscriber.subscribe(this.#keys.registryChannel));
+    } catch (error) {
+      this.#listeners.delete(entry);
+      throw error;
+    }
     return () => {
       if (!this.#listeners.delete(entry) || this.#listeners.size > 0) return;
       // A connection that is already gone has nothing to unsubscribe.

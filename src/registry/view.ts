@@ -12,6 +12,7 @@ export class View {
   #agents = new Map<string, AgentRecord>();
   #byCapability = new Map<string, Map<string, AgentRecord>>();
   #paused: ReadonlySet<string> = new Set();
+  #loaded = false;
 
   constructor(tell: Tell) {
     this.#tell = tell;
@@ -44,15 +45,24 @@ export class View {
     return this.#paused;
   }
 
-  /** Everything anew. The first one tells nothing: it is not news to anyone. */
-  replace(records: readonly AgentRecord[], paused: readonly string[], first: boolean): void {
+  /**
+   * Everything anew, except what changed while it was being read: that is newer, and going back to what was read would be told as
+   * two changes that never happened. The first time tells nothing: it is not news to anyone.
+   */
+  replace(records: readonly AgentRecord[], paused: readonly string[], meanwhile: readonly RegistryChange[]): void {
+    const first = !this.#loaded;
+    this.#loaded = true;
+    const touched = new Set(first ? [] : meanwhile.map(subjectOf));
     const present = new Set(records.map((record) => record.agent_id));
-    for (const [id, record] of this.#agents) if (!present.has(id)) this.#remove(record);
-    for (const record of records) this.#put(record, first);
-    this.#setPaused(new Set(paused), first);
+    for (const [id, record] of this.#agents) if (!present.has(id) && !touched.has(id)) this.#remove(record);
+    for (const record of records) if (!touched.has(record.agent_id)) this.#put(record, first);
+    if (!touched.has(QUEUES)) this.#setPaused(new Set(paused), first);
+    if (first) for (const change of meanwhile) this.apply(change);
   }
 
+  /** Before the first whole view there is nothing to change, and nothing that would be news. */
   apply(change: RegistryChange): void {
+    if (!this.#loaded) return;
     switch (change.kind) {
       case 'joined':
       case 'changed':
@@ -134,6 +144,13 @@ export class View {
     for (const capability of paused) if (!before.has(capability)) this.#tell('queue.paused', { capability });
     for (const capability of before) if (!paused.has(capability)) this.#tell('queue.resumed', { capability });
   }
+}
+
+/** What a change is about: an agent, or the paused queues, which no agent id can be mistaken for. */
+const QUEUES = '*';
+function subjectOf(change: RegistryChange): string {
+  if (change.kind === 'joined' || change.kind === 'changed') return change.agent.agent_id;
+  return 'agent_id' in change ? change.agent_id : QUEUES;
 }
 
 function namesOf(record: AgentRecord): string[] {

@@ -2,6 +2,7 @@
 import type { AgentCard } from '../../src/contracts/agent.js';
 import { agentRecord } from '../../src/contracts/agent.js';
 import type { AgentStore, RegistryChange } from '../../src/ports.js';
+import { eventually } from '../support/eventually.js';
 
 export interface AgentStoreWorld {
   readonly store: AgentStore;
@@ -401,7 +402,10 @@ export function testAgentStore(make: () => Promise<AgentStoreWorld>): void {
         { kind: 'changed', agent: { ...third, health_status: 'healthy' } },
         { kind: 'left', agent_id: 'ann', instance: 'ann-bbbbbb', reason: 'stopped' },
       ];
-      await until(() => seen.length >= wanted.length);
+      await eventually(
+        () => seen,
+        () => seen.length >= wanted.length,
+      );
       expect(seen).toEqual(wanted);
       stop();
       await join('ann');
@@ -423,13 +427,4 @@ export function testAgentStore(make: () => Promise<AgentStoreWorld>): void {
       expect(await store.leave('nobody', 'nobody-aaaaaa', 'stopped')).toBe(false);
     });
   });
-}
-
-/** Waits until `ready` is true, at most 2 s. */
-export async function until(ready: () => boolean): Promise<void> {
-  const deadline = performance.now() + 2000;
-  while (!ready()) {
-    if (performance.now() > deadline) throw new Error('waited 2 s in vain');
-    await new Promise((resolve) => setImmediate(resolve));
-  }
 }
