@@ -26,7 +26,8 @@ function installDependencies() {
   const npm = process.env.npm_execpath;
   const [command, first] = npm && /\.c?js$/.test(npm) ? [process.execPath, [npm]] : ['npm', []];
   // Development packages always: TypeScript is one of them, and NODE_ENV=production would leave it out.
-  const code = run(command, [...first, 'ci', '--include=dev', '--no-audit', '--no-fund']);
+  // Errors shown even under `npm test --silent`: the outer npm's log level would otherwise hide why this one failed.
+  const code = run(command, [...first, 'ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
   if (code !== 0)
     fail(`npm ci failed (${code}), so Muster cannot run. Next: read its lines above, then \`npm ci\` again.`);
 }
