@@ -8,28 +8,73 @@ import { InvalidConfig } from './errors.js';
 export const SETTINGS_DIRECTORY = '.muster';
 const SETTINGS_FILE = 'env.json';
 
-const number = (fallback: number, min: number, max: number) => z.coerce.number().int().min(min).max(max).default(fallback);
+const number = (fallback: number, min: number, max: number) =>
+  z.coerce.number().int().min(min).max(max).default(fallback);
 
 /** Every setting: its variable, meaning and default. docs/settings.md is checked against this. */
 export const settings = z.object({
-  AMQP_URL: z.string().regex(/^amqps?:\/\//, 'must begin with amqp:// or amqps://').optional().meta({ description: 'RabbitMQ. Several, separated by commas, are tried in random order.' }),
-  REDIS_URL: z.string().regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://').optional().meta({ description: 'Redis.' }),
-  MUSTER_PREFIX: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be lower-case letters, digits and hyphens').default('muster').meta({ description: 'First part of every exchange, queue and key: one installation.' }),
-  WORKER_CONCURRENCY: number(2, 1, 10_000).meta({ description: 'Tasks an agent runs at once: its registered capacity.' }),
-  WORKSPACE_DIR: z.string().default('').meta({ description: "Where each task gets a directory of its own. Default: the system's temporary directory." }),
+  AMQP_URL: z
+    .string()
+    .regex(/^amqps?:\/\//, 'must begin with amqp:// or amqps://')
+    .optional()
+    .meta({ description: 'RabbitMQ. Several, separated by commas, are tried in random order.' }),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://')
+    .optional()
+    .meta({ description: 'Redis.' }),
+  MUSTER_PREFIX: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be lower-case letters, digits and hyphens')
+    .default('muster')
+    .meta({ description: 'First part of every exchange, queue and key: one installation.' }),
+  WORKER_CONCURRENCY: number(2, 1, 10_000).meta({
+    description: 'Tasks an agent runs at once: its registered capacity.',
+  }),
+  WORKSPACE_DIR: z
+    .string()
+    .default('')
+    .meta({ description: "Where each task gets a directory of its own. Default: the system's temporary directory." }),
   MUSTER_MAX_PAYLOAD: number(1_048_576, 1024, 134_217_728).meta({ description: 'Largest message body, bytes.' }),
-  MUSTER_LEASE_MS: number(15_000, 500, 600_000).meta({ description: 'An agent silent for this long loses its tasks. Renewed three times in that span.' }),
-  MUSTER_HEARTBEAT_MS: number(30_000, 100, 3_600_000).meta({ description: 'Heartbeat of bus-only agents; stale after three.' }),
-  MUSTER_RETENTION_MS: number(86_400_000, 1000, 31_536_000_000).meta({ description: 'How long finished runs are kept.' }),
-  MUSTER_DRAIN_MS: number(30_000, 0, 86_400_000).meta({ description: 'How long a stopping agent lets running tasks finish.' }),
-  MUSTER_MAX_HOPS: number(32, 1, 1000).meta({ description: 'Longest chain of tasks that submit tasks: guards against endless loops.' }),
-  MUSTER_TRACES: z.enum(['otlp', 'jaeger', 'both', 'none']).default('otlp').meta({ description: 'Where spans go. otlp is used once an OTEL_EXPORTER_OTLP_*ENDPOINT is set.' }),
-  MUSTER_TRACE_SAMPLE: z.coerce.number().min(0).max(1).default(1).meta({ description: 'Share of traces begun here that are recorded.' }),
+  MUSTER_LEASE_MS: number(15_000, 500, 600_000).meta({
+    description: 'An agent silent for this long loses its tasks. Renewed three times in that span.',
+  }),
+  MUSTER_HEARTBEAT_MS: number(30_000, 100, 3_600_000).meta({
+    description: 'Heartbeat of bus-only agents; stale after three.',
+  }),
+  MUSTER_RETENTION_MS: number(86_400_000, 1000, 31_536_000_000).meta({
+    description: 'How long finished runs are kept.',
+  }),
+  MUSTER_DRAIN_MS: number(30_000, 0, 86_400_000).meta({
+    description: 'How long a stopping agent lets running tasks finish.',
+  }),
+  MUSTER_MAX_HOPS: number(32, 1, 1000).meta({
+    description: 'Longest chain of tasks that submit tasks: guards against endless loops.',
+  }),
+  MUSTER_TRACES: z
+    .enum(['otlp', 'jaeger', 'both', 'none'])
+    .default('otlp')
+    .meta({ description: 'Where spans go. otlp is used once an OTEL_EXPORTER_OTLP_*ENDPOINT is set.' }),
+  MUSTER_TRACE_SAMPLE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .meta({ description: 'Share of traces begun here that are recorded.' }),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional().meta({ description: 'OpenTelemetry collector.' }),
-  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.string().optional().meta({ description: 'OpenTelemetry collector, traces only.' }),
-  MUSTER_JAEGER_ENDPOINT: z.url().default('http://localhost:14268/api/traces').meta({ description: "Jaeger's collector (thrift over HTTP)." }),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z
+    .string()
+    .optional()
+    .meta({ description: 'OpenTelemetry collector, traces only.' }),
+  MUSTER_JAEGER_ENDPOINT: z
+    .url()
+    .default('http://localhost:14268/api/traces')
+    .meta({ description: "Jaeger's collector (thrift over HTTP)." }),
   MUSTER_METRICS_PORT: number(0, 0, 65_535).meta({ description: 'Port of /metrics on 127.0.0.1; 0: none.' }),
-  MUSTER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('warn').meta({ description: 'Log lines on stderr from this level up.' }),
+  MUSTER_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('warn')
+    .meta({ description: 'Log lines on stderr from this level up.' }),
 });
 export type Config = Readonly<z.infer<typeof settings>>;
 
@@ -52,7 +97,9 @@ export function loadConfig(
   }
   const { AMQP_URL, REDIS_URL } = parsed.data;
   if ((AMQP_URL === undefined) !== (REDIS_URL === undefined)) {
-    throw InvalidConfig(`AMQP_URL and REDIS_URL go together, but only ${AMQP_URL === undefined ? 'REDIS_URL' : 'AMQP_URL'} is set`);
+    throw InvalidConfig(
+      `AMQP_URL and REDIS_URL go together, but only ${AMQP_URL === undefined ? 'REDIS_URL' : 'AMQP_URL'} is set`,
+    );
   }
   const source = file !== undefined ? 'file' : AMQP_URL === undefined ? 'none' : 'environment';
   return Object.freeze({ ...parsed.data, source, ...(file === undefined ? {} : { file }) });
@@ -77,10 +124,14 @@ function readSettingsFile(file: string): Record<string, unknown> {
     const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (typeof content === 'object' && content !== null) {
       const { AMQP_URL, REDIS_URL, MUSTER_PREFIX } = content as Record<string, unknown>;
-      return Object.fromEntries(Object.entries({ AMQP_URL, REDIS_URL, MUSTER_PREFIX }).filter(([, value]) => value !== undefined));
+      return Object.fromEntries(
+        Object.entries({ AMQP_URL, REDIS_URL, MUSTER_PREFIX }).filter(([, value]) => value !== undefined),
+      );
     }
     throw new Error('not an object');
   } catch (error) {
-    throw InvalidConfig(`${file} cannot be read (${error instanceof Error ? error.message : String(error)}); remove it, or run 'muster up' again`);
+    throw InvalidConfig(
+      `${file} cannot be read (${error instanceof Error ? error.message : String(error)}); remove it, or run 'muster up' again`,
+    );
   }
 }

@@ -60,6 +60,8 @@ export interface Delivery {
   ack(): 'sent' | 'stale';
   /** Gives the message back to the front of its queue, for someone else. */
   requeue(): 'sent' | 'stale';
+  /** Has the broker move it to the queue's dead-letter exchange, whole: for what is too large to be sent again. */
+  reject(): 'sent' | 'stale';
   /** True once the channel it came on is gone: the broker will deliver it again. */
   readonly lost: boolean;
 }
@@ -234,7 +236,12 @@ export interface SettleAnswer {
   /** At most one dependent, granted to the holder directly. */
   readonly next?: { readonly task: ReadyTask; readonly grant: Grant };
   /** Tasks that ended with it by a failure rule. */
-  readonly ended: readonly { readonly id: string; readonly capability: string; readonly state: 'dead' | 'cancelled'; readonly reason: TaskReason }[];
+  readonly ended: readonly {
+    readonly id: string;
+    readonly capability: string;
+    readonly state: 'dead' | 'cancelled';
+    readonly reason: TaskReason;
+  }[];
   /** More dependents wait to be released: call release(). */
   readonly more: boolean;
 }
@@ -292,10 +299,18 @@ export interface TaskStore {
   settle(settlement: Settlement): Promise<SettleAnswer>;
   /** Fenced note of how far an attempt is. false: stale. */
   progress(id: string, token: number, fraction: number, note: string | undefined): Promise<boolean>;
-  cancel(id: string, how: { readonly state: 'cancelled' | 'dead'; readonly reason: TaskReason; readonly note?: string }): Promise<CancelAnswer>;
-  approve(id: string): Promise<{ readonly outcome: 'approved' | 'not_waiting' | 'unknown'; readonly ready: readonly ReadyTask[] }>;
+  cancel(
+    id: string,
+    how: { readonly state: 'cancelled' | 'dead'; readonly reason: TaskReason; readonly note?: string },
+  ): Promise<CancelAnswer>;
+  approve(
+    id: string,
+  ): Promise<{ readonly outcome: 'approved' | 'not_waiting' | 'unknown'; readonly ready: readonly ReadyTask[] }>;
   /** The broker has these messages: look again only after `recheckMs`. */
-  dispatched(tasks: readonly { readonly id: string; readonly priority: PriorityClass }[], recheckMs: number): Promise<void>;
+  dispatched(
+    tasks: readonly { readonly id: string; readonly priority: PriorityClass }[],
+    recheckMs: number,
+  ): Promise<void>;
 
   /** Ready tasks whose dispatch is due, P0 first, each reserved to the caller for 2 s. confirmed: the broker took its message before. */
   due(limit: number): Promise<readonly { readonly task: ReadyTask; readonly confirmed: boolean }[]>;
@@ -304,21 +319,42 @@ export interface TaskStore {
   /** Running tasks `graceMs` past their timeout (their agent should have stopped them), and unfinished ones past their deadline. */
   overdue(graceMs: number, limit: number): Promise<readonly Overdue[]>;
   /** Takes back everything an instance holds; ready again without a burned attempt, up to `maxLost` times per task. */
-  rescue(holder: string, maxLost: number, limit: number): Promise<{ readonly rescued: readonly ReadyTask[]; readonly ended: SettleAnswer['ended']; readonly more: boolean }>;
+  rescue(
+    holder: string,
+    maxLost: number,
+    limit: number,
+  ): Promise<{ readonly rescued: readonly ReadyTask[]; readonly ended: SettleAnswer['ended']; readonly more: boolean }>;
   /** Deletes finished runs whose retention time is over, and runs never submitted whole. */
   expire(limit: number): Promise<number>;
 
   find(id: string): Promise<Task | undefined>;
+  /** The message body as stored. */
+  body(id: string): Promise<string | undefined>;
+  /** The token of the attempt `holder` is running; undefined when it runs none. For whoever settles on its behalf. */
+  token(id: string, holder: string): Promise<number | undefined>;
   findRun(id: string): Promise<Run | undefined>;
   /** The outcome of a task or run if it is final; otherwise a note that `watcher` wants the notice. */
   watch(id: string, watcher: string): Promise<TaskOutcome | RunOutcome | 'pending' | 'unknown'>;
   list(filter: TaskFilter): Promise<readonly Task[]>;
   runTasks(run: string): Promise<readonly string[]>;
   /** Ready tasks, P0 first, with all dependencies done. */
-  readyTasks(limit: number): Promise<readonly { readonly id: string; readonly capability: string; readonly priority: PriorityClass; readonly dispatched: boolean }[]>;
+  readyTasks(
+    limit: number,
+  ): Promise<
+    readonly {
+      readonly id: string;
+      readonly capability: string;
+      readonly priority: PriorityClass;
+      readonly dispatched: boolean;
+    }[]
+  >;
   /** Results of the tasks this one waited for, by key; only completed ones have a result. */
   dependencies(id: string): Promise<Readonly<Record<string, TaskOutcome>>>;
-  counts(): Promise<{ readonly ready: readonly [number, number, number, number]; readonly timers: number; readonly running: number }>;
+  counts(): Promise<{
+    readonly ready: readonly [number, number, number, number];
+    readonly timers: number;
+    readonly running: number;
+  }>;
   /** Tells the instance that owns it; see StoreNotice. */
   onNotice(instance: string, listener: (notice: StoreNotice) => void): Promise<Cancel>;
 }
@@ -327,7 +363,12 @@ export interface TaskStore {
 
 export type RegistryChange =
   | { readonly kind: 'joined' | 'changed'; readonly agent: AgentRecord }
-  | { readonly kind: 'left'; readonly agent_id: string; readonly instance: string; readonly reason: 'stopped' | 'lease_expired' | 'replaced' }
+  | {
+      readonly kind: 'left';
+      readonly agent_id: string;
+      readonly instance: string;
+      readonly reason: 'stopped' | 'lease_expired' | 'replaced';
+    }
   | { readonly kind: 'draining'; readonly agent_id: string; readonly draining: boolean }
   | { readonly kind: 'paused' | 'resumed'; readonly capability: string };
 
@@ -352,9 +393,14 @@ export interface AgentStore {
    * Reserves a slot for a task at the free agent with the smallest load relative to its capacity; never one that is full,
    * draining, unhealthy or gone. Atomic: concurrent choosers never take the same slot.
    */
-  reserve(capability: string, taskId: string): Promise<{ readonly agent: string } | { readonly none: 'no_agent' | 'all_full' }>;
+  reserve(
+    capability: string,
+    taskId: string,
+  ): Promise<{ readonly agent: string } | { readonly none: 'no_agent' | 'all_full' }>;
   /** Instances whose lease has run out, and instances whose process closed its connections. */
-  silent(): Promise<readonly { readonly instance: string; readonly agent?: string; readonly cause: 'lease_expired' | 'agent_gone' }[]>;
+  silent(): Promise<
+    readonly { readonly instance: string; readonly agent?: string; readonly cause: 'lease_expired' | 'agent_gone' }[]
+  >;
   /** Forgets an instance once its tasks were rescued. */
   forget(instance: string): Promise<void>;
   /** Managers alive now. */

@@ -41,6 +41,14 @@ export class Arrival implements Delivery {
     this.#origin?.settled();
     return 'sent';
   }
+
+  reject(): 'sent' | 'stale' {
+    if (this.#settled || !this.#lane.isOpen) return 'stale';
+    this.#settled = true;
+    this.#lane.reject(this.#tag);
+    this.#origin?.settled();
+    return 'sent';
+  }
 }
 
 /** A delivery the broker forgot when it sent it: nothing to settle, and nobody to give it back to. */
@@ -65,6 +73,10 @@ export class Forgotten implements Delivery {
   }
 
   requeue(): 'sent' | 'stale' {
+    return 'stale';
+  }
+
+  reject(): 'sent' | 'stale' {
     return 'stale';
   }
 }

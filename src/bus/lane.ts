@@ -48,6 +48,13 @@ export class Lane {
     if (this.#unsettled.size === 0) this.onIdle?.();
   }
 
+  /** The broker moves it to the queue's dead-letter exchange itself. */
+  reject(tag: number): void {
+    this.#unsettled.delete(tag);
+    this.channel.nack(tagged(tag), false, false);
+    if (this.#unsettled.size === 0) this.onIdle?.();
+  }
+
   requeue(tag: number): void {
     this.#unsettled.delete(tag);
     // nack and not reject: from RabbitMQ 4.3 on, giving back does not count against the delivery limit.

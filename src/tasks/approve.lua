@@ -3,7 +3,7 @@
 -- -> {"approved" | "not_waiting" | "unknown", {descriptions}}
 local id = ARGV[4]
 local state = redis.call('HGET', K('task', id), 's')
-if not state then return { 'unknown', {} } end
+if not state or is_open(id) then return { 'unknown', {} } end
 local open = K('open', id)
 if state ~= 'blocked' or redis.call('SREM', open, '#approval') == 0 then return { 'not_waiting', {} } end
 local out = {}

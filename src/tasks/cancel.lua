@@ -3,7 +3,7 @@
 -- -> {"cancelled" | "already_final", state before, holder | "", capability, {descriptions}, {ended}, more} | {"unknown"}
 local id = ARGV[4]
 local t = redis.call('HMGET', K('task', id), 's', 'h', 'c')
-if not t[1] then return { 'unknown' } end
+if not t[1] or is_open(id) then return { 'unknown' } end
 if t[1] == 'completed' or t[1] == 'dead' or t[1] == 'cancelled' then
   return { 'already_final', t[1], '', t[3], {}, {}, 0 }
 end

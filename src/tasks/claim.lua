@@ -5,18 +5,19 @@ local answers = {}
 local i = 4
 while ARGV[i] do
   local id, holder = ARGV[i], ARGV[i + 1]
-  local t = redis.call('HMGET', K('task', id), 's', 'h')
+  local t = redis.call('HMGET', K('task', id), 's', 'h', 'd')
   local answer
   if not t[1] then
     answer = { 'unknown' }
   else
     -- A bus-only agent holds its delivery until it is done: if the broker delivers it again, that attempt is over.
-    if t[1] == 'running' and ARGV[i + 2] == '1' and string.sub(t[2], 1, 4) == 'bus:' then
+    local late = is_late(t[3])
+    if t[1] == 'running' and ARGV[i + 2] == '1' and string.sub(t[2], 1, 4) == 'bus:' and not late then
       redis.call('SREM', P .. ':held:' .. t[2], id)
       redis.call('HINCRBY', K('task', id), 'l', 1)
       t[1] = 'ready'
     end
-    if t[1] == 'ready' then
+    if t[1] == 'ready' and not late then
       local g = grant(id, holder)
       answer = { 'granted', g[1], g[2], g[3], g[4], g[5] }
     elseif t[1] == 'running' then

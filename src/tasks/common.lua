@@ -108,7 +108,7 @@ end
 -- Ends a task for good. `output` and `err` are JSON texts or nil. Appends the id to `spreading` if someone waits for it.
 local function end_task(id, state, reason, output, err, spreading)
   local key = K('task', id)
-  local t = redis.call('HMGET', key, 's', 'p', 'h', 'o', 'a', 'rv', 'n', 'd')
+  local t = redis.call('HMGET', key, 's', 'p', 'h', 'o', 'a', 'rv', 'n', 'd', 'dg')
   local from = t[1]
   redis.call('HSET', key, 's', state, 't3', now, 'r', reason or '')
   if from == 'ready' then
@@ -118,7 +118,7 @@ local function end_task(id, state, reason, output, err, spreading)
   elseif from == 'running' then
     redis.call('SREM', P .. ':held:' .. t[3], id)
   elseif from == 'blocked' then
-    redis.call('DEL', K('open', id))
+    redis.call('UNLINK', K('open', id))
   end
   if t[6] then redis.call('SREM', P .. ':reserved:' .. t[6], id) end
   if t[7] or t[8] then redis.call('ZREM', P .. ':deadlines', id) end
@@ -131,9 +131,11 @@ local function end_task(id, state, reason, output, err, spreading)
   redis.call('SET', K('outcome', id), full)
   tell_watchers(id, t[4], (output and #output > NOTICE_BYTES) and (head .. ',"fetch":true}') or full)
 
-  local run = split(id)
+  local run, task_key = split(id)
   local run_key = P .. ':run:{' .. run .. '}'
-  if redis.call('EXISTS', run_key) == 1 then
+  -- A task taken over from a message (it has a digest of its own) counts in no run, even if its id names one.
+  local alone = t[9] and task_key ~= ''
+  if not alone and redis.call('EXISTS', run_key) == 1 then
     local done = redis.call('HINCRBY', run_key, 'done', 1)
     if state ~= 'completed' then redis.call('HINCRBY', run_key, 'bad', 1) end
     if done == tonumber(redis.call('HGET', run_key, 'n')) then finish_run(run) end
@@ -164,8 +166,20 @@ local function grant(id, holder)
   return { attempt, token, tonumber(t[4]) or 0, tonumber(t[5]) or 1, now - (tonumber(t[9]) or now) }
 end
 
+-- Past its deadline a task is not run any more: the next sweep ends it.
+local function is_late(deadline)
+  return deadline and tonumber(deadline) <= now
+end
+
+-- A run whose submission is not finished: its tasks are not accepted yet, and not all their dependents are known.
+local function is_open(id)
+  local run = split(id)
+  return redis.call('HGET', P .. ':run:{' .. run .. '}', 's') == 'open'
+end
+
 -- Tells dependents that tasks ended, at most `budget` of them; what is left is put into `releasing` for a later call.
 -- spreading: ids of ended tasks. out: descriptions of tasks made ready. ended: {id, capability, state, reason} of tasks that fell.
+-- Returns 1 if some are left, and what is left of the budget.
 local function spread(spreading, budget, out, ended)
   local i = 1
   while spreading[i] and budget > 0 do
@@ -207,8 +221,10 @@ local function spread(spreading, budget, out, ended)
     if redis.call('EXISTS', K('dependents', spreading[i])) == 1 then
       redis.call('ZADD', P .. ':releasing', now, spreading[i])
       more = 1
+    else
+      redis.call('ZREM', P .. ':releasing', spreading[i])
     end
     i = i + 1
   end
-  return more
+  return more, budget
 end

@@ -1,12 +1,13 @@
 // Hop 3: a ready task goes to the broker. Published and confirmed first, noted in the store second: a crash between the two
 // publishes it again, and the claim drops the copy. What fails here stays due in the store, and a relay tries again.
+
+import { exchangeName, taskKey, taskQueue } from '../bus/topology.js';
+import { splitTaskId } from '../contracts/names.js';
 import { PRIORITIES, type PriorityClass } from '../contracts/priority.js';
 import { errorRecord } from '../errors.js';
 import type { AgentStore, Bus, Cancel, Clock, HeaderValue, OutgoingMessage, ReadyTask, TaskStore } from '../ports.js';
-import { exchangeName, taskKey, taskQueue } from '../bus/topology.js';
 import { batched } from '../redis/script.js';
 import type { Emitter } from '../telemetry/emitter.js';
-import { splitTaskId } from '../contracts/names.js';
 
 /** A confirmed task that nobody claimed is looked at again after this long: its queue may have been purged or lost. */
 export const RECHECK_MS = 600_000;
@@ -45,7 +46,9 @@ export class Dispatcher {
     for (const task of tasks) {
       this.#inFlight += 1;
       this.#publish(task, 0)
-        .catch((error) => this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message }))
+        .catch((error) =>
+          this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message }),
+        )
         .finally(() => {
           this.#inFlight -= 1;
           if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();

@@ -5,11 +5,11 @@ local most = tonumber(ARGV[4])
 local deleted = 0
 local retention = P .. ':retention'
 local function forget(id)
-  for _, kind in ipairs({ 'task', 'body', 'outcome', 'open', 'after', 'dependents', 'watchers' }) do redis.call('DEL', K(kind, id)) end
+  for _, kind in ipairs({ 'task', 'body', 'outcome', 'open', 'after', 'dependents', 'watchers' }) do redis.call('UNLINK', K(kind, id)) end
   redis.call('ZREM', P .. ':deadlines', id)
   deleted = deleted + 1
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', retention, '-inf', now, 'LIMIT', 0, 50)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', retention, '-inf', now, 'LIMIT', 0, most)) do
   if deleted >= most then break end
   local run_key = P .. ':run:{' .. id .. '}'
   local status = redis.call('HGET', run_key, 's')

@@ -61,12 +61,21 @@ export class TaskManager {
     return (await this.#store(task, origin, 'adopted', true)) !== 'conflict';
   }
 
-  async #store(task: NewTask, origin: Origin, digest: string, adopted = false): Promise<'accepted' | 'duplicate' | 'conflict'> {
+  async #store(
+    task: NewTask,
+    origin: Origin,
+    digest: string,
+    adopted = false,
+  ): Promise<'accepted' | 'duplicate' | 'conflict'> {
     const { tasks, outcomes, dispatcher, emitter } = this.#parts;
     if (!adopted) outcomes.expect(task.id);
     const answer = await tasks.submit(task, this.#context(task.id, origin, adopted), digest);
     if (answer.outcome === 'accepted') {
-      emitter.emit('task.submitted', { task: task.id, capability: task.capability, priority: PRIORITIES[task.priority] });
+      emitter.emit('task.submitted', {
+        task: task.id,
+        capability: task.capability,
+        priority: PRIORITIES[task.priority],
+      });
       // An adopted task has its message already: the one in hand.
       if (answer.ready !== undefined && !adopted) dispatcher.dispatch([answer.ready]);
     }
@@ -77,12 +86,17 @@ export class TaskManager {
    * Accepts a whole run or nothing of it; resolves to the run's id and its task ids by key. With `appendTo`, adds the tasks to a
    * run that exists (at most 500 at once).
    */
-  async submitRun(spec: RunSpec, origin: Origin, appendTo?: string): Promise<{ run: string; tasks: readonly string[] }> {
+  async submitRun(
+    spec: RunSpec,
+    origin: Origin,
+    appendTo?: string,
+  ): Promise<{ run: string; tasks: readonly string[] }> {
     this.#checkAccepting();
     if (appendTo !== undefined && spec.tasks.length > 500) {
       throw InvalidInput('The run', `at most 500 tasks can be added to a run at once, these are ${spec.tasks.length}`);
     }
-    const run = appendTo ?? spec.id ?? (spec.idempotency_key === undefined ? newRunId() : runIdOfKey(spec.idempotency_key));
+    const run =
+      appendTo ?? spec.id ?? (spec.idempotency_key === undefined ? newRunId() : runIdOfKey(spec.idempotency_key));
     const existing = appendTo === undefined ? undefined : await this.#keysOf(run);
     const prepared = prepareRun(run, keyed(spec, existing), origin.traceparent, this.#parts.limits, existing);
     const repeatable = spec.idempotency_key !== undefined || spec.id !== undefined;
@@ -125,7 +139,11 @@ export class TaskManager {
   }
 
   /** Ends a task that is not final yet; its dependents follow by their rules. */
-  async cancel(id: string, reason: TaskReason = 'cancelled_by_request', note?: string): Promise<{ cancelled: boolean; state: string }> {
+  async cancel(
+    id: string,
+    reason: TaskReason = 'cancelled_by_request',
+    note?: string,
+  ): Promise<{ cancelled: boolean; state: string }> {
     const state = reason === 'deadline' || reason === 'timeout' ? 'dead' : 'cancelled';
     const answer = await this.#parts.tasks.cancel(id, { state, reason, ...(note === undefined ? {} : { note }) });
     if (answer.outcome === 'unknown') throw TaskNotFound(id);
@@ -170,7 +188,8 @@ export class TaskManager {
       this.release(step.ready);
       for (const end of step.ended) {
         const { id: task, capability, reason } = end;
-        if (end.state === 'dead') this.#parts.emitter.emit('task.dead', { task, capability, reason, attempt: 0, error: reason });
+        if (end.state === 'dead')
+          this.#parts.emitter.emit('task.dead', { task, capability, reason, attempt: 0, error: reason });
         else this.#parts.emitter.emit('task.cancelled', { task, capability, reason });
       }
       if (!step.more) return;
@@ -206,6 +225,8 @@ function keyed(spec: RunSpec, existing: ReadonlySet<string> | undefined): RunSpe
   if (existing === undefined) return spec;
   return {
     ...spec,
-    tasks: spec.tasks.map((task) => (task.key === undefined ? { ...task, key: `${task.capability.slice(0, 55)}-${randomName(6)}` } : task)),
+    tasks: spec.tasks.map((task) =>
+      task.key === undefined ? { ...task, key: `${task.capability.slice(0, 55)}-${randomName(6)}` } : task,
+    ),
   };
 }

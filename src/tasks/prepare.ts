@@ -1,13 +1,20 @@
 // Hop 1, the edge: what a client submits becomes what the store takes. Everything wrong is refused here, before anything is stored.
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { joinTaskId } from '../contracts/names.js';
 import { toClass, toPriority } from '../contracts/priority.js';
-import { type FailureRule, type RunSpec, runSpec, type TaskMessage, type TaskSpec, taskMessage } from '../contracts/task.js';
+import {
+  type FailureRule,
+  type RunSpec,
+  runSpec,
+  type TaskMessage,
+  type TaskSpec,
+  taskMessage,
+} from '../contracts/task.js';
 import { DEFAULT_RETRY } from '../decide/backoff.js';
 import { validateRun } from '../decide/dag.js';
-import { InvalidInput, PayloadTooLarge } from '../errors.js';
-import type { NewTask } from '../ports.js';
+import { InvalidInput, Malformed, PayloadTooLarge } from '../errors.js';
+import type { IncomingMessage, NewTask } from '../ports.js';
 
 /** Deeper JSON is refused: a recursive reader further on would overflow its stack. */
 const MAX_DEPTH = 64;
@@ -24,7 +31,11 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string):
   });
   const rest = parsed.error.issues.length - problems.length;
   throw InvalidInput(what, problems.join('; ') + (rest > 0 ? `; and ${rest} more` : ''), {
-    details: { issues: parsed.error.issues.slice(0, 50).map((issue) => ({ path: issue.path.map(String), message: issue.message })) },
+    details: {
+      issues: parsed.error.issues
+        .slice(0, 50)
+        .map((issue) => ({ path: issue.path.map(String), message: issue.message })),
+    },
   });
 }
 
@@ -96,13 +107,59 @@ export function prepareTask(id: string, spec: TaskSpec, traceparent: string, lim
   return toNewTask(id, spec, [], traceparent, limits);
 }
 
-/** A task message published by anyone: the record the store lacks. */
-export function prepareForeign(body: unknown, messageId: string | undefined, traceparent: string, limits: Limits): NewTask {
-  const message = validate(taskMessage, body, 'The task message');
-  const id = message.id ?? messageId;
-  if (id === undefined) throw InvalidInput('The task message', "it has no id: set the AMQP message_id or the field 'id'");
+/** CloudEvents 1.0 in structured mode carries the message as its `data`. */
+const CLOUD_EVENT = 'application/cloudevents+json';
+
+/** A message body as JSON, out of its CloudEvents envelope if it has one. Throws MALFORMED. */
+export function parseBody(message: IncomingMessage): unknown {
+  let body: unknown;
+  try {
+    body = JSON.parse(message.body.toString());
+  } catch (error) {
+    throw Malformed('The message body', error instanceof Error ? error.message : 'it is not JSON');
+  }
+  if (message.contentType?.startsWith(CLOUD_EVENT) !== true) return body;
+  const envelope = body as { specversion?: unknown; data?: unknown; id?: unknown } | null;
+  if (
+    typeof envelope !== 'object' ||
+    envelope === null ||
+    envelope.specversion !== '1.0' ||
+    envelope.data === undefined
+  ) {
+    throw Malformed('The CloudEvents envelope', "it has no specversion '1.0', or no data");
+  }
+  const { data, id } = envelope;
+  return typeof data === 'object' && data !== null && !Array.isArray(data) && !('id' in data) ? { id, ...data } : data;
+}
+
+/**
+ * A delivered task: its id and its body. What Muster itself dispatched was checked when it was submitted; everything else is
+ * checked here. Throws MALFORMED, INVALID_INPUT or PAYLOAD_TOO_LARGE: no attempt can make sense of it.
+ */
+export function decodeTask(
+  message: IncomingMessage,
+  limits: Limits,
+): { id: string; task: TaskMessage; foreign: boolean } {
+  if (message.body.length > limits.maxPayload + 4096)
+    throw PayloadTooLarge('The task message', message.body.length, limits.maxPayload);
+  const body = parseBody(message);
+  if (message.appId === 'muster' && message.messageId !== undefined) {
+    return { id: message.messageId, task: body as TaskMessage, foreign: false };
+  }
+  const task = validate(taskMessage, body, 'The task message');
+  const id = task.id ?? message.messageId;
+  if (id === undefined)
+    throw InvalidInput('The task message', "it has no id: set the AMQP property message_id or the field 'id'");
+  if (message.messageId !== undefined && message.messageId !== id) {
+    throw InvalidInput('The task message', `its id '${id}' is not its message_id '${message.messageId}'`);
+  }
   validate(taskMessage.shape.id, id, 'The task id');
-  return toNewTask(id, message, [], message.traceparent ?? traceparent, limits);
+  return { id, task, foreign: true };
+}
+
+/** The record that a published task lacks in the store. */
+export function prepareForeign(id: string, task: TaskMessage, traceparent: string, limits: Limits): NewTask {
+  return toNewTask(id, task, [], traceparent, limits);
 }
 
 /** Tasks of one run, checked as a whole: keys, dependencies, no cycle. `existing`: keys of the run that is added to. */
@@ -128,7 +185,9 @@ export function prepareRun(
       after: dependencies[i]!.map((dependency) => dependency.key).filter((key) => !existing.has(key)),
     })),
   );
-  return keyed.map((task, i) => toNewTask(joinTaskId(run, task.key), task, unique(dependencies[i]!), traceparent, limits));
+  return keyed.map((task, i) =>
+    toNewTask(joinTaskId(run, task.key), task, unique(dependencies[i]!), traceparent, limits),
+  );
 }
 
 function freeKey(capability: string, taken: Set<string>): string {

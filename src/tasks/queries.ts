@@ -11,7 +11,8 @@ const RULES: Record<string, FailureRule> = { f: 'fail', s: 'skip', c: 'continue'
 /** How many stored tasks `list` looks through at most when no index answers the question. */
 const SCAN_LIMIT = 20_000;
 
-const iso = (ms: string | undefined): string | undefined => (ms === undefined ? undefined : new Date(Number(ms)).toISOString());
+const iso = (ms: string | undefined): string | undefined =>
+  ms === undefined ? undefined : new Date(Number(ms)).toISOString();
 
 export class TaskQueries {
   protected readonly redis: Redis;
@@ -24,6 +25,15 @@ export class TaskQueries {
 
   async find(id: string): Promise<Task | undefined> {
     return (await this.#load([id]))[0];
+  }
+
+  async body(id: string): Promise<string | undefined> {
+    return (await this.redis.get(this.keys.body(id))) ?? undefined;
+  }
+
+  async token(id: string, holder: string): Promise<number | undefined> {
+    const [state, by, token] = await this.redis.hmget(this.keys.task(id), 's', 'h', 'k');
+    return state === 'running' && by === holder ? Number(token) : undefined;
   }
 
   async findRun(id: string): Promise<Run | undefined> {
@@ -85,9 +95,11 @@ export class TaskQueries {
     const states = new Set(filter.states ?? []);
     const only = (...names: string[]) => states.size > 0 && [...states].every((state) => names.includes(state));
     if (only('ready', 'dispatched')) {
-      for (const priority of CLASSES) yield await this.redis.zrange(this.keys.ready(priority), 0, String(filter.limit * 4));
+      for (const priority of CLASSES)
+        yield await this.redis.zrange(this.keys.ready(priority), 0, String(filter.limit * 4));
     } else if (only('running')) {
-      for (const instance of await this.redis.zrange(this.keys.instances, 0, '-1')) yield await this.redis.smembers(this.keys.held(instance));
+      for (const instance of await this.redis.zrange(this.keys.instances, 0, '-1'))
+        yield await this.redis.smembers(this.keys.held(instance));
     } else if (only('scheduled', 'retrying')) {
       yield await this.redis.zrange(this.keys.timers, 0, String(filter.limit * 4));
     } else {
@@ -102,13 +114,19 @@ export class TaskQueries {
   async readyTasks(limit: number): ReturnType<TaskStore['readyTasks']> {
     const found: { id: string; capability: string; priority: PriorityClass; dispatched: boolean }[] = [];
     for (const priority of CLASSES) {
-      const entries = await this.redis.zrange(this.keys.ready(priority), 0, String(limit - found.length - 1), 'WITHSCORES');
+      const entries = await this.redis.zrange(
+        this.keys.ready(priority),
+        0,
+        String(limit - found.length - 1),
+        'WITHSCORES',
+      );
       const pipeline = this.redis.pipeline();
       for (let i = 0; i < entries.length; i += 2) pipeline.hget(this.keys.task(entries[i]!), 'c');
       const capabilities = (await pipeline.exec()) ?? [];
       for (let i = 0; i < entries.length; i += 2) {
         const capability = capabilities[i / 2]?.[1] as string | null;
-        if (capability !== null) found.push({ id: entries[i]!, capability, priority, dispatched: Number(entries[i + 1]) % 1 > 0 });
+        if (capability !== null)
+          found.push({ id: entries[i]!, capability, priority, dispatched: Number(entries[i + 1]) % 1 > 0 });
       }
       if (found.length >= limit) break;
     }
@@ -143,7 +161,15 @@ export class TaskQueries {
 
   async overdue(graceMs: number, limit: number): Promise<readonly Overdue[]> {
     const now = await this.storeTime();
-    const entries = await this.redis.zrangebyscore(this.keys.deadlines, '-inf', String(now), 'WITHSCORES', 'LIMIT', 0, limit);
+    const entries = await this.redis.zrangebyscore(
+      this.keys.deadlines,
+      '-inf',
+      String(now),
+      'WITHSCORES',
+      'LIMIT',
+      0,
+      limit,
+    );
     const found: Overdue[] = [];
     for (let i = 0; i < entries.length; i += 2) {
       const id = entries[i]!;
@@ -198,7 +224,19 @@ export class TaskQueries {
         string | null,
         ...(string | null)[],
       ];
-      if (t.s !== undefined) found.push(toTask(id, t, body, outcome, open, after, due, ready.find((score) => score !== null)));
+      if (t.s !== undefined)
+        found.push(
+          toTask(
+            id,
+            t,
+            body,
+            outcome,
+            open,
+            after,
+            due,
+            ready.find((score) => score !== null),
+          ),
+        );
     });
     return found;
   }
@@ -216,7 +254,8 @@ function toTask(
 ): Task {
   const ended = outcome === null ? undefined : (JSON.parse(outcome) as TaskOutcome);
   const message = body === null ? {} : (JSON.parse(body) as { parameters?: Task['parameters'] });
-  const error = ended?.error ?? (t.er === undefined ? undefined : JSON.parse(t.er));
+  // A completed task shows no error, though an earlier attempt may have failed.
+  const error = ended === undefined ? t.er && JSON.parse(t.er) : ended.error;
   const dispatched = t.s === 'ready' && readyScore !== undefined && readyScore !== null && Number(readyScore) % 1 > 0;
   const known = {
     reason: t.r === '' ? undefined : t.r,

@@ -4,14 +4,14 @@
 local most = tonumber(ARGV[4])
 local out, ended = {}, {}
 local timers = P .. ':timers'
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', now, 'LIMIT', 0, most)) do
+local due = redis.call('ZRANGEBYSCORE', timers, '-inf', now, 'LIMIT', 0, most)
+for _, id in ipairs(due) do
   redis.call('ZREM', timers, id)
   local state = redis.call('HGET', K('task', id), 's')
   if state == 'scheduled' or state == 'retrying' then make_ready(id, out) end
 end
-local spreading = redis.call('ZRANGEBYSCORE', P .. ':releasing', '-inf', now, 'LIMIT', 0, 50)
-local more = 0
-if #spreading > 0 then more = spread(spreading, most - #out, out, ended) end
-if #out >= most then more = 1 end
+local spreading = redis.call('ZRANGE', P .. ':releasing', 0, 49)
+if #spreading > 0 then spread(spreading, most - #due, out, ended) end
+local more = (#due >= most or redis.call('EXISTS', P .. ':releasing') == 1) and 1 or 0
 flush_notices()
 return { out, ended, more }

@@ -72,6 +72,8 @@ export function settleAnswer(reply: Reply): SettleAnswer {
     ready: readyTasks(r[1]!),
     ended: endedTasks(r[2]!),
     more: r[3] === 1,
-    ...(next === 0 ? {} : { next: { task: readyTask(next[0]!), grant: grant((next[0] as List)[0] as string, next[1]!) } }),
+    ...(next === 0
+      ? {}
+      : { next: { task: readyTask(next[0]!), grant: grant((next[0] as List)[0] as string, next[1]!) } }),
   };
 }

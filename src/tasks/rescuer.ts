@@ -53,7 +53,11 @@ export class Rescuer {
         // The store or the broker is away: the next turn does it.
         this.#parts.emitter.emit('loop.failed', { loop, error: errorRecord(error).message });
       }
-      if (!this.#stopped) this.#timers.set(loop, this.#parts.clock.after(ms, () => void next()));
+      if (!this.#stopped)
+        this.#timers.set(
+          loop,
+          this.#parts.clock.after(ms, () => void next()),
+        );
     };
     void next();
   }
@@ -65,7 +69,8 @@ export class Rescuer {
 
   async endOverdue(): Promise<void> {
     for (const task of await this.#parts.tasks.overdue(TIMEOUT_GRACE_MS, 100)) {
-      if (task.cause === 'deadline') await this.#parts.manager.cancel(task.id, 'deadline', `Task ${task.id} was not done by its deadline.`);
+      if (task.cause === 'deadline')
+        await this.#parts.manager.cancel(task.id, 'deadline', `Task ${task.id} was not done by its deadline.`);
       else await this.#timeOut(task);
     }
   }
@@ -74,7 +79,10 @@ export class Rescuer {
     const { tasks, manager, random, emitter } = this.#parts;
     const error = errorRecord(TimedOut(`Task '${task.id}'`, task.timeoutMs));
     const { retry } = JSON.parse(task.body) as { retry?: RetryPolicy };
-    const verdict = verdictOf({ kind: 'timed_out', error }, { ...task, ...(retry === undefined ? {} : { retry }), random: random() });
+    const verdict = verdictOf(
+      { kind: 'timed_out', error },
+      { ...task, ...(retry === undefined ? {} : { retry }), random: random() },
+    );
     const answer = await tasks.settle({ id: task.id, token: task.token, holder: task.holder, verdict });
     if (answer.outcome !== 'settled') return;
     const about = { task: task.id, capability: task.capability, attempt: task.attempt, error: error.message };
@@ -90,7 +98,8 @@ export class Rescuer {
     for (let more = true; more; ) {
       const answer = await tasks.rescue(instance, MAX_LOST, BATCH);
       rescued += answer.rescued.length;
-      for (const task of answer.rescued) emitter.emit('task.rescued', { task: task.id, capability: task.capability, agent: instance, cause });
+      for (const task of answer.rescued)
+        emitter.emit('task.rescued', { task: task.id, capability: task.capability, agent: instance, cause });
       await manager.follow({ outcome: 'settled', ready: answer.rescued, ended: answer.ended, more: false });
       more = answer.more;
     }

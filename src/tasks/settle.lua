@@ -6,14 +6,16 @@ local answers = {}
 local budget = 500
 local i = 4
 while ARGV[i] do
-  local id, token, holder, verdict = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local id, token, verdict = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local key = K('task', id)
-  local t = redis.call('HMGET', key, 's', 'k', 'n', 'd')
+  local t = redis.call('HMGET', key, 's', 'k', 'n', 'd', 'h')
   if not t[1] then
     answers[#answers + 1] = { 'unknown', {}, {}, 0, 0 }
   elseif t[1] ~= 'running' or t[2] ~= token then
     answers[#answers + 1] = { 'stale', {}, {}, 0, 0 }
   else
+    -- Who holds it is what was granted with the token, whatever the caller calls itself.
+    local holder = t[5]
     local out, ended, spreading, more, taken = {}, {}, {}, 0, 0
     if verdict == 'complete' then
       end_task(id, 'completed', nil, ARGV[i + 4], nil, spreading)
@@ -34,10 +36,7 @@ while ARGV[i] do
         make_ready(id, out)
       end
     end
-    if #spreading > 0 then
-      more = spread(spreading, math.max(budget, 0), out, ended)
-      budget = budget - #out - #ended
-    end
+    if #spreading > 0 then more, budget = spread(spreading, budget, out, ended) end
     -- One dependent may be run by the agent that released it, past the broker, when nothing more urgent waits anywhere.
     if ARGV[i + 7] ~= '' then
       for j = 1, #out do
@@ -45,7 +44,7 @@ while ARGV[i] do
         if d[9] == '' and d[10] == '' and string.find(ARGV[i + 7], ',' .. d[2] .. ',', 1, true) then
           local urgent = 0
           for class = 0, d[3] - 1 do urgent = urgent + redis.call('ZCARD', ready_key(class)) end
-          if urgent == 0 then
+          if urgent == 0 and not is_late(redis.call('HGET', K('task', d[1]), 'd')) then
             taken = { d, grant(d[1], holder) }
             table.remove(out, j)
           end

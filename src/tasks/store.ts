@@ -1,6 +1,6 @@
 // TaskStore on Redis: hops 1, 2, 5 and 7 of a task's road. One method per script; the scripts are beside this file.
 import type { Redis } from 'ioredis';
-import type { FailureRule } from '../contracts/task.js';
+import { cancelError } from '../decide/task-machine.js';
 import type {
   Cancel,
   CancelAnswer,
@@ -19,6 +19,7 @@ import type {
 } from '../ports.js';
 import type { Keys } from '../redis/keys.js';
 import { type Argument, batched, loadScript, type Reply, runScript } from '../redis/script.js';
+import { CHUNK_TASKS, chunkRun, optionalFields } from './chunks.js';
 import { TaskQueries } from './queries.js';
 import { claimAnswer, endedTasks, readyTask, readyTasks, rootOf, settleAnswer } from './replies.js';
 
@@ -41,10 +42,6 @@ const scripts = {
 
 /** Items of one script call: large enough to amortise the call, small enough to stay far below 50 ms. */
 const BATCH = 100;
-const CHUNK_TASKS = 500;
-const CHUNK_EDGES = 5000;
-
-const ruleLetter: Record<FailureRule, string> = { fail: 'f', skip: 's', continue: 'c' };
 
 export interface TaskStoreOptions {
   /** How long finished runs are kept, ms. Default 24 h. */
@@ -93,7 +90,13 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
     for (const { task, context, digest } of items) {
       args.push(task.id, task.capability, task.priority, task.maxAttempts, task.body);
       args.push(...optionalFields(task), task.requiresApproval ? 1 : '');
-      args.push(context.owner, context.traceparent, context.root === rootOf(task.id) ? '' : context.root, context.hops, digest);
+      args.push(
+        context.owner,
+        context.traceparent,
+        context.root === rootOf(task.id) ? '' : context.root,
+        context.hops,
+        digest,
+      );
     }
     const replies = (await this.#run('submit', args)) as Reply[][];
     return replies.map((reply, i) => {
@@ -105,7 +108,7 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
   }
 
   async submitRun(run: NewRun, context: SubmitContext): Promise<SubmitRunAnswer> {
-    const chunks = chunkRun(run.tasks);
+    const chunks = chunkRun(run.tasks, run.append);
     let answer: Reply[] = [];
     for (let i = 0; i < chunks.length; i++) {
       const mode = run.append ? 'append' : i === 0 ? 'new' : 'more';
@@ -169,8 +172,8 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
   }
 
   async cancel(id: string, how: Parameters<TaskStore['cancel']>[1]): Promise<CancelAnswer> {
-    const error = { code: how.reason.toUpperCase(), message: how.note ?? `Task ${id}: ${how.reason.replaceAll('_', ' ')}.` };
-    const r = (await this.#run('cancel', [id, how.state, how.reason, JSON.stringify(error)])) as Reply[];
+    const error = JSON.stringify(cancelError(id, how));
+    const r = (await this.#run('cancel', [id, how.state, how.reason, error])) as Reply[];
     const nothing: SettleAnswer = { outcome: 'settled', ready: [], ended: [], more: false };
     if (r[0] === 'unknown') return { outcome: 'unknown', state: '', released: { ...nothing, outcome: 'unknown' } };
     return {
@@ -188,9 +191,11 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
   }
 
   async dispatched(tasks: Parameters<TaskStore['dispatched']>[0], recheckMs: number): Promise<void> {
-    const args: Argument[] = [recheckMs];
-    for (const task of tasks) args.push(task.priority, task.id);
-    await this.#run('dispatched', args);
+    for (let from = 0; from < tasks.length; from += CHUNK_TASKS) {
+      const args: Argument[] = [recheckMs];
+      for (const task of tasks.slice(from, from + CHUNK_TASKS)) args.push(task.priority, task.id);
+      await this.#run('dispatched', args);
+    }
   }
 
   async due(limit: number): ReturnType<TaskStore['due']> {
@@ -210,6 +215,10 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
 
   async expire(limit: number): Promise<number> {
     return (await this.#run('expire', [limit])) as number;
+  }
+
+  protected override async storeTime(): Promise<number> {
+    return this.#now === undefined ? super.storeTime() : this.#now();
   }
 
   async watch(id: string, watcher: string): ReturnType<TaskStore['watch']> {
@@ -235,16 +244,6 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
   }
 }
 
-function optionalFields(task: NewTask): Argument[] {
-  return [
-    task.timeoutMs ?? '',
-    task.notBefore ?? '',
-    task.deadlineAt ?? '',
-    task.assignedTo ?? '',
-    task.leastConnections === true ? 1 : '',
-  ];
-}
-
 function describe(task: NewTask, context: SubmitContext): ReadyTask {
   return {
     id: task.id,
@@ -258,36 +257,4 @@ function describe(task: NewTask, context: SubmitContext): ReadyTask {
     ...(task.assignedTo === undefined ? {} : { assignedTo: task.assignedTo }),
     ...(task.leastConnections === true ? { leastConnections: true } : {}),
   };
-}
-
-/** Cuts a run into the records of script calls: at most 500 tasks and 5,000 edges each, so that no call holds Redis for 50 ms. */
-function chunkRun(tasks: readonly NewTask[]): Argument[][] {
-  const chunks: Argument[][] = [[]];
-  let count = 0;
-  let edges = 0;
-  const room = (wanted: number): Argument[] => {
-    if (count >= CHUNK_TASKS || (edges > 0 && edges + wanted > CHUNK_EDGES)) {
-      chunks.push([]);
-      count = 0;
-      edges = 0;
-    }
-    count += 1;
-    edges += wanted;
-    return chunks[chunks.length - 1]!;
-  };
-  for (const task of tasks) {
-    const key = task.id.slice(task.id.indexOf('.') + 1);
-    const all = task.dependencies.map((dependency) => `${ruleLetter[dependency.rule]}:${dependency.key}`);
-    const first = all.slice(0, CHUNK_EDGES);
-    room(first.length).push(
-      ...['T', key, task.capability, task.priority, task.maxAttempts, task.body],
-      ...optionalFields(task),
-      ...[task.requiresApproval ? 1 : '', first.length, ...first],
-    );
-    for (let from = CHUNK_EDGES; from < all.length; from += CHUNK_EDGES) {
-      const slice = all.slice(from, from + CHUNK_EDGES);
-      room(slice.length).push('D', key, slice.length, ...slice);
-    }
-  }
-  return chunks;
 }

@@ -2,13 +2,16 @@
 -- ARGV[4] run  [5] 'new' | 'more' | 'append'  [6] 1 if the last chunk  [7] tasks in the whole run (append: in this chunk)  [8] digest
 --   [9] owner  [10] traceparent  [11] root  [12] hops  [13] labels JSON  [14..] records:
 --   'T', key, capability, class, max attempts, body, timeout ms, not before, deadline, assigned to, least connections, approval, n, n x 'rule:key'
---   'D', key, n, n x 'rule:key'   (further dependencies of a task of this run)
+--   'D', key, n, n x 'rule:key'   (further dependencies of a task of this run; 'append' is one chunk, all 'T')
 -- -> {"accepted", {descriptions}, {ended}, more} | {"duplicate"} | {"conflict"} | {"busy"} | {"no_run"} | {"task_exists", key}
 --  | {"unknown_dependency", task, dependency}
 local run, mode, last = ARGV[4], ARGV[5], ARGV[6] == '1'
 local run_key = P .. ':run:{' .. run .. '}'
 local members = P .. ':members:{' .. run .. '}'
 local status = redis.call('HGET', run_key, 's')
+-- Past its time the sweep has begun to forget it: what is left may be in pieces.
+local ends = tonumber(redis.call('ZSCORE', P .. ':retention', run) or '')
+local forgotten = ends and ends <= now
 
 if mode == 'new' then
   if status then
@@ -17,10 +20,10 @@ if mode == 'new' then
   end
   if redis.call('EXISTS', K('task', run)) == 1 then return { 'conflict' } end
 elseif mode == 'more' then
-  if status ~= 'open' then return { 'busy' } end
+  if status ~= 'open' or forgotten then return { 'busy' } end
 else
   if status == 'open' then return { 'busy' } end
-  if not status and redis.call('EXISTS', K('task', run)) == 0 then return { 'no_run' } end
+  if forgotten or (not status and redis.call('EXISTS', K('task', run)) == 0) then return { 'no_run' } end
   -- Everything is checked before the first write: a refused append leaves no trace.
   local fresh = {}
   local i = 14
@@ -61,6 +64,11 @@ elseif mode == 'append' then
   redis.call('ZREM', P .. ':retention', run)
 end
 
+-- Lua passes at most some 8,000 arguments at once.
+local function push(command, key, list)
+  for from = 1, #list, 4000 do redis.call(command, key, unpack(list, from, math.min(from + 3999, #list))) end
+end
+
 local children, roots, free, fallen = {}, {}, {}, {}
 local function depend(key, from, n)
   if n == 0 then return end
@@ -84,12 +92,12 @@ local function depend(key, from, n)
   end
   local id = join(run, key)
   if #open > 0 then
-    redis.call('SADD', K('open', id), unpack(open))
+    push('SADD', K('open', id), open)
     waits = true
   end
   local after = {}
   for j = from, from + n - 1 do after[#after + 1] = ARGV[j] end
-  redis.call('RPUSH', K('after', id), unpack(after))
+  push('RPUSH', K('after', id), after)
   return waits
 end
 
@@ -133,7 +141,7 @@ while ARGV[i] do
     i = i + 3 + n
   end
 end
-for dependency, list in pairs(children) do redis.call('RPUSH', K('dependents', join(run, dependency)), unpack(list)) end
+for dependency, list in pairs(children) do push('RPUSH', K('dependents', join(run, dependency)), list) end
 -- The run's own list of dependents holds its roots: sealing the run releases them like any other dependents.
 if #roots > 0 then redis.call('RPUSH', K('dependents', run), unpack(roots)) end
 

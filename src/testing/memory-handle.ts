@@ -216,19 +216,23 @@ export class MemoryHandle implements Bus {
     if (!noAck) connection.unsettled.add(held);
     if (!noAck && by !== undefined) by.unsettled += 1;
     let isSettled = false;
-    const settle = (again: boolean): 'sent' | 'stale' => {
-      if (isSettled || !connection.isOpen || (noAck && again)) return 'stale';
+    const settle = (how: 'ack' | 'requeue' | 'reject'): 'sent' | 'stale' => {
+      if (isSettled || !connection.isOpen || (noAck && how !== 'ack')) return 'stale';
       isSettled = true;
       if (noAck) return 'sent';
       if (by !== undefined) by.unsettled -= 1;
-      if (connection.unsettled.delete(held) && again) queue.requeue(stored);
+      if (connection.unsettled.delete(held)) {
+        if (how === 'requeue') queue.requeue(stored);
+        else if (how === 'reject') queue.reject(stored);
+      }
       this.#broker.serveSoon();
       return 'sent';
     };
     return {
       message: incoming(stored, queue),
-      ack: () => settle(false),
-      requeue: () => settle(true),
+      ack: () => settle('ack'),
+      requeue: () => settle('requeue'),
+      reject: () => settle('reject'),
       get lost() {
         return !connection.isOpen;
       },

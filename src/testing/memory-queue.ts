@@ -17,7 +17,7 @@ export interface Taker {
   take(stored: Stored): void;
 }
 
-export type DeathReason = 'expired' | 'delivery_limit' | 'maxlen';
+export type DeathReason = 'expired' | 'delivery_limit' | 'maxlen' | 'rejected';
 
 export class MemoryQueue {
   readonly spec: Topology['queues'][number];
@@ -79,6 +79,11 @@ export class MemoryQueue {
     while (at < this.#ready.length && this.#ready[at]!.position < stored.position) at += 1;
     this.#ready.splice(at, 0, stored);
     this.#watchTime();
+  }
+
+  /** Its consumer has no use for it: to the dead-letter exchange. */
+  reject(stored: Stored): void {
+    this.#bury(this, stored, 'rejected');
   }
 
   next(): Stored | undefined {

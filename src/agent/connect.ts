@@ -1,0 +1,100 @@
+// connect(): where the SDK meets the world. RabbitMQ and Redis where the settings name them, otherwise memory: the same code, in
+// this process only, gone with it.
+import { openBus } from '../bus/bus.js';
+import { systemClock, systemRandom } from '../clock.js';
+import { type Config, loadConfig } from '../config.js';
+import { openRedis } from '../redis/client.js';
+import { keysFor } from '../redis/keys.js';
+import { RedisAgentStore } from '../registry/store.js';
+import { RedisTaskStore } from '../tasks/store.js';
+import type { Emitter } from '../telemetry/emitter.js';
+import { createLog, type LogLevel } from '../telemetry/log.js';
+import { Client } from './client.js';
+import { Instance, type Ports } from './instance.js';
+
+export interface ConnectOptions {
+  /** Settings that win over the environment, by the names docs/settings.md gives. */
+  readonly settings?: Partial<Record<keyof Config, string | number>>;
+  /** true: memory, whatever the settings say. */
+  readonly memory?: boolean;
+  /** First part of the instance's name. Default 'client'. */
+  readonly name?: string;
+}
+
+/**
+ * Connects to the bus. Rejects with BROKER_REFUSED / STORE_REFUSED (login), BROKER_UNAVAILABLE / STORE_UNAVAILABLE, or
+ * INVALID_CONFIG.
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const config = configOf(options);
+  const ports = await openPorts(config, options.name ?? 'client', options.memory);
+  try {
+    const instance = await Instance.open(ports, config, options.name ?? 'client');
+    return new Client(instance, async () => {
+      await instance.close();
+      await ports.close();
+    });
+  } catch (error) {
+    await ports.close();
+    throw error;
+  }
+}
+
+export function configOf(options: ConnectOptions): Config {
+  const given = Object.entries(options.settings ?? {}).map(([name, value]) => [name, String(value)]);
+  return loadConfig({ ...process.env, ...Object.fromEntries(given) });
+}
+
+/** The ports the settings ask for. */
+export async function openPorts(config: Config, name: string, memory = false): Promise<Ports> {
+  const log = createLog({
+    level: config.MUSTER_LOG_LEVEL === 'trace' ? 'debug' : (config.MUSTER_LOG_LEVEL as LogLevel),
+  });
+  const observe = (emitter: Emitter): void => {
+    if (config.MUSTER_LOG_LEVEL !== 'silent') emitter.on(log);
+  };
+  if (memory || config.AMQP_URL === undefined || config.REDIS_URL === undefined) {
+    const { memoryPorts } = await import('../testing/memory-ports.js');
+    return memoryPorts(config.MUSTER_PREFIX, { retentionMs: config.MUSTER_RETENTION_MS, observe });
+  }
+  return openLivePorts({ ...config, AMQP_URL: config.AMQP_URL, REDIS_URL: config.REDIS_URL }, name, observe);
+}
+
+type LiveConfig = Config & { readonly AMQP_URL: string; readonly REDIS_URL: string };
+
+async function openLivePorts(config: LiveConfig, name: string, observe: (emitter: Emitter) => void): Promise<Ports> {
+  const connection = `muster ${name}`;
+  const opening = [
+    openBus({
+      urls: config.AMQP_URL.split(','),
+      name: connection,
+      maxPayloadBytes: config.MUSTER_MAX_PAYLOAD + 65_536,
+    }),
+    openRedis({ url: config.REDIS_URL, name: connection.replaceAll(' ', '-') }),
+    openRedis({ url: config.REDIS_URL, name: `${connection}-notices`.replaceAll(' ', '-') }),
+  ] as const;
+  const [bus, redis, subscriber] = await Promise.all(opening).catch(async (error) => {
+    // One of them failed: what did open must not keep the process alive.
+    for (const result of await Promise.allSettled(opening)) {
+      if (result.status !== 'fulfilled') continue;
+      if ('disconnect' in result.value) result.value.disconnect();
+      else await result.value.close();
+    }
+    throw error;
+  });
+  const keys = keysFor(config.MUSTER_PREFIX);
+  return {
+    bus,
+    tasks: new RedisTaskStore(redis, subscriber, keys, { retentionMs: config.MUSTER_RETENTION_MS }),
+    agents: new RedisAgentStore(redis, subscriber, keys),
+    clock: systemClock,
+    random: systemRandom,
+    redisUrl: config.REDIS_URL,
+    observe,
+    async close() {
+      await bus.close();
+      redis.disconnect();
+      subscriber.disconnect();
+    },
+  };
+}

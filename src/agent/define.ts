@@ -1,0 +1,41 @@
+// agent(): the definition of an agent, and its start.
+import { type AgentOptions, RunningAgent } from './agent.js';
+import type { Offer } from './capability.js';
+import type { Client } from './client.js';
+import { type ConnectOptions, configOf, openPorts } from './connect.js';
+import { Instance } from './instance.js';
+
+export interface AgentDefinition {
+  readonly id: string;
+  readonly offers: readonly Offer[];
+  /**
+   * Joins and takes tasks until stopped. Given a client, it shares that client's connections; otherwise it makes its own, as
+   * connect() would.
+   */
+  start(over?: Client | ConnectOptions): Promise<RunningAgent>;
+}
+
+/** Defines an agent by its id and what it offers. */
+export function agent(id: string, offers: Offer | readonly Offer[], options: AgentOptions = {}): AgentDefinition {
+  const list: readonly Offer[] = Array.isArray(offers) ? offers : [offers as Offer];
+  return {
+    id,
+    offers: list,
+    async start(over = {}) {
+      if ('instance' in over) {
+        const { ports, config } = over.instance;
+        const instance = await Instance.open(ports, config, id);
+        return RunningAgent.start(id, list, options, instance, async () => undefined);
+      }
+      const config = configOf(over);
+      const ports = await openPorts(config, id, over.memory);
+      try {
+        const instance = await Instance.open(ports, config, id);
+        return await RunningAgent.start(id, list, options, instance, () => ports.close());
+      } catch (error) {
+        await ports.close();
+        throw error;
+      }
+    },
+  };
+}
