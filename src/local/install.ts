@@ -7,16 +7,15 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 const POLICY = '/usr/sbin/policy-rc.d';
-const LOCK = '/run/lock';
 
 // policy-rc.d is what Debian asks before it starts a service; 101 means no. We want the files only: the packaged broker
 // would take 5672, and its epmd would stay behind. A shell does it, so that the machine's own policy comes back even if
-// this process is killed in the middle; the lock keeps two runs from restoring each other's.
+// this process is killed in the middle; the lock (on the directory: a file might have no place) keeps two runs from mixing theirs.
 const INSTALL = `
 set -eu
-policy=$1 lock=$2; shift 2
+policy=$1; shift
 kept=$policy.before-muster
-if command -v flock >/dev/null; then exec 9>"$lock"; flock 9; fi
+if command -v flock >/dev/null; then exec 9<"\${policy%/*}"; flock 9; fi
 exists() { [ -e "$1" ] || [ -L "$1" ]; }
 restore() { rm -f "$policy"; if exists "$kept"; then mv -f "$kept" "$policy"; fi; }
 trap restore EXIT
@@ -32,7 +31,6 @@ install "$@" || { apt-get -q update 9>&-; install "$@"; }
 export interface InstallOptions {
   readonly log: (line: string) => void;
   readonly policyFile?: string;
-  readonly lockFile?: string;
   readonly env?: NodeJS.ProcessEnv;
 }
 
@@ -59,10 +57,10 @@ export function missingPackages(names: readonly string[]): string[] {
 
 /** Installs `names`; rejects with apt-get's last lines. The machine's service policy is as before afterwards, either way. */
 export function installPackages(names: readonly string[], options: InstallOptions): Promise<void> {
-  const { log, policyFile = POLICY, lockFile = join(LOCK, 'muster-install'), env = process.env } = options;
+  const { log, policyFile = POLICY, env = process.env } = options;
   log(`System: installing ${names.join(' and ')} with apt-get (as files only: no service is started)`);
   return new Promise((resolve, reject) => {
-    const args = ['-c', INSTALL, 'muster-install', policyFile, lockFile, ...names];
+    const args = ['-c', INSTALL, 'muster-install', policyFile, ...names];
     const settings = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' }, maxBuffer: 64 * 1024 * 1024 };
     execFile('/bin/sh', args, settings, (error, stdout, stderr) => {
       if (!error) return resolve();
@@ -71,7 +69,6 @@ export function installPackages(names: readonly string[], options: InstallOption
         new Error(
           `apt-get could not install ${names.join(' ')}, so they are still missing. Its last lines:\n  ${last}\n` +
             `Next: apt-get update && apt-get install -y --no-install-recommends ${names.join(' ')}`,
-          { cause: error },
         ),
       );
     });

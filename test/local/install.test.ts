@@ -27,7 +27,6 @@ const run = (names: string[], log: (line: string) => void = () => {}) =>
   installPackages(names, {
     log,
     policyFile: policyFile(),
-    lockFile: join(root, 'lock'),
     env: { ...process.env, PATH: `${join(root, 'bin')}:${process.env.PATH}` },
   });
 
