@@ -2,8 +2,10 @@
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { MemoryAgentStore, MemoryRegistryWorld } from '../../src/testing/memory-agent-store.js';
 import { testAgentStore } from './agent-store.suite.js';
+import { testReserving } from './agent-store-reserving.suite.js';
+import type { AgentStoreWorld } from './agent-store-world.js';
 
-testAgentStore(async () => {
+async function memoryWorld(): Promise<AgentStoreWorld> {
   const clock = new ManualClock();
   const held = new Map<string, number>();
   const world = new MemoryRegistryWorld(clock, (instance) => held.get(instance) ?? 0);
@@ -16,4 +18,7 @@ testAgentStore(async () => {
     cut: async (instance) => world.cut(instance),
     close: async () => undefined,
   };
-});
+}
+
+testAgentStore(memoryWorld);
+testReserving(memoryWorld);

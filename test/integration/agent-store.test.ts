@@ -1,60 +1,15 @@
 // The AgentStore on a real Redis keeps the promises of the port, and those only a real one can break.
-import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import type { Redis } from 'ioredis';
-import type { AgentRecord } from '../../src/contracts/agent.js';
-import type { AgentStore } from '../../src/ports.js';
-import { openRedis } from '../../src/redis/client.js';
-import { keysFor } from '../../src/redis/keys.js';
 import { RedisAgentStore } from '../../src/registry/store.js';
 import { RedisTaskStore } from '../../src/tasks/store.js';
-import { ManualClock } from '../../src/testing/manual-clock.js';
-import { MemoryAgentStore, MemoryRegistryWorld } from '../../src/testing/memory-agent-store.js';
-import { aCard, testAgentStore } from '../conformance/agent-store.suite.js';
+import { testAgentStore } from '../conformance/agent-store.suite.js';
+import { testReserving } from '../conformance/agent-store-reserving.suite.js';
+import { aCard } from '../conformance/agent-store-world.js';
 import { eventually } from '../support/eventually.js';
-
-const url = process.env.MUSTER_TEST_REDIS_URL ?? '';
-const START = Date.UTC(2026, 1, 28, 23, 59, 30, 7);
-
-async function liveWorld() {
-  const prefix = `t-${randomBytes(6).toString('hex')}`;
-  const keys = keysFor(prefix);
-  const clock = new ManualClock(START);
-  const opened: Redis[] = [];
-  const open = async () => {
-    const redis = await openRedis({ url, name: 'agent-store-test' });
-    opened.push(redis);
-    // A process has a few stores on a connection; a test has many.
-    redis.setMaxListeners(0);
-    return redis;
-  };
-  const redis = await open();
-  const channels = await open();
-  const another = async () => new RedisAgentStore(await open(), await open(), keys, { clock, now: () => clock.now() });
-  return {
-    redis,
-    channels,
-    keys,
-    open,
-    another,
-    store: await another(),
-    pass: (ms: number) => clock.advance(ms),
-    hold: async (instance: string, tasks: readonly string[]) => {
-      await redis.del(keys.held(instance));
-      if (tasks.length > 0) await redis.sadd(keys.held(instance), ...tasks);
-    },
-    connect: async (instance: string) => void (await channels.subscribe(keys.instanceChannel(instance))),
-    cut: async (instance: string) => void (await channels.unsubscribe(keys.instanceChannel(instance))),
-    close: async () => {
-      const left = await redis.keys(`${prefix}*`);
-      if (left.length > 0) await redis.del(...left);
-      // Disconnecting one that has ended leaves a timer of 2 s behind.
-      for (const connection of opened) if (connection.status !== 'end') connection.disconnect();
-    },
-  };
-}
+import { liveWorld } from './agent-store-world.js';
 
 testAgentStore(liveWorld);
+testReserving(liveWorld);
 
 describe('the agent store on a real Redis', () => {
   let world: Awaited<ReturnType<typeof liveWorld>>;
@@ -189,85 +144,6 @@ describe('the agent store on a real Redis', () => {
     });
   });
 
-  it('agrees with the one in memory on whatever happens', async () => {
-    const ids = fc.constantFrom('ann', 'bob');
-    const instances = fc.constantFrom('ann-aaaaaa', 'ann-bbbbbb', 'bob-aaaaaa', 'bus:bob', 'manager-m1', 'client-c1');
-    const command = fc.oneof(
-      fc.record({
-        do: fc.constant('join' as const),
-        agent: ids,
-        run: fc.constantFrom('aaaaaa', 'bbbbbb'),
-        capacity: fc.integer({ min: 1, max: 2 }),
-      }),
-      fc.record({
-        do: fc.constant('leave' as const),
-        agent: ids,
-        instance: instances,
-        reason: fc.constantFrom('stopped' as const, 'lease_expired' as const),
-      }),
-      fc.record({ do: fc.constant('beat' as const), instance: instances }),
-      fc.record({ do: fc.constant('drain' as const), agent: ids, on: fc.boolean() }),
-      fc.record({
-        do: fc.constant('health' as const),
-        agent: ids,
-        health: fc.constantFrom('healthy' as const, 'unhealthy' as const),
-      }),
-      fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(700, 5000, 15_000) }),
-      fc.record({ do: fc.constant('silent' as const) }),
-      fc.record({ do: fc.constant('forget' as const), instance: instances }),
-      fc.record({ do: fc.constant('reserve' as const), task: fc.uuid() }),
-    );
-    type Step = typeof command extends fc.Arbitrary<infer T> ? T : never;
-    const obey = async (store: AgentStore, clock: ManualClock, step: Step) => {
-      switch (step.do) {
-        case 'join': {
-          const card = aCard(step.agent, { capacity: step.capacity });
-          return store.join(card, `${step.agent}-${step.run}`, 'full', 15_000);
-        }
-        case 'leave':
-          return store.leave(step.agent, step.instance, step.reason);
-        case 'beat':
-          return store.beat(step.instance, 15_000);
-        case 'drain':
-          return store.setDraining(step.agent, step.on);
-        case 'health':
-          return store.setHealth(step.agent, step.health);
-        case 'pass':
-          return clock.advance(step.ms);
-        case 'silent':
-          return [...(await store.silent())].sort((a, b) => (a.instance < b.instance ? -1 : 1));
-        case 'forget':
-          return store.forget(step.instance);
-        case 'reserve': {
-          // Which of equals is taken is chance: only ask when there is no choice.
-          const may = (await store.all()).filter(({ status, draining }) => status !== 'offline' && !draining);
-          return may.length === 1 ? store.reserve('code-review', step.task) : 'several';
-        }
-      }
-    };
-    let turn = 0;
-    await fc.assert(
-      fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), async (steps) => {
-        const keys = keysFor(`${world.keys.prefix}-twin-${turn++}`);
-        const clocks = [new ManualClock(), new ManualClock()] as const;
-        const live = new RedisAgentStore(world.redis, world.redis, keys, {
-          clock: clocks[0],
-          now: () => clocks[0].now(),
-        });
-        const memory = new MemoryAgentStore(new MemoryRegistryWorld(clocks[1]), Math.random);
-        for (const instance of ['ann-aaaaaa', 'ann-bbbbbb', 'bob-aaaaaa', 'bob-bbbbbb', 'manager-m1', 'client-c1']) {
-          await world.channels.subscribe(keys.instanceChannel(instance));
-        }
-        for (const step of steps) {
-          expect([step, await obey(live, clocks[0], step)]).toEqual([step, await obey(memory, clocks[1], step)]);
-          expect(byId(await live.all())).toEqual(byId(await memory.all()));
-          expect(await live.managers()).toEqual(await memory.managers());
-        }
-      }),
-      { numRuns: 60 },
-    );
-  });
-
   it('goes on after Redis forgot its scripts, and hears changes after its subscription was cut', async () => {
     const subscriber = await world.open();
     const store = new RedisAgentStore(world.redis, subscriber, world.keys);
@@ -303,6 +179,3 @@ describe('the agent store on a real Redis', () => {
     await expect(store.onChange(() => undefined)).rejects.toMatchObject(unavailable);
   });
 });
-
-const byId = (records: readonly AgentRecord[]) =>
-  Object.fromEntries(records.map((record) => [record.agent_id, record]));

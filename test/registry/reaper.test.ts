@@ -3,7 +3,7 @@ import type { EventName, MusterEvents } from '../../src/contracts/events.js';
 import { Reaper } from '../../src/registry/reaper.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { MemoryAgentStore, MemoryRegistryWorld } from '../../src/testing/memory-agent-store.js';
-import { aCard } from '../conformance/agent-store.suite.js';
+import { aCard } from '../conformance/agent-store-world.js';
 import { faulty, settled } from './faulty-store.js';
 
 const LEASE = 15_000;
