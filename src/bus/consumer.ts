@@ -132,7 +132,7 @@ export class Consumer implements Subscription {
     const { connection } = this.#context;
     const room = this.#room();
     // A prefetch of 0 would mean: no limit at all.
-    if (room <= 0 || (this.#noAck && this.#grants.length > 0)) return;
+    if (this.#noAck ? this.#grants.length > 0 : room <= 0) return;
     const grant: Grant = {
       prefetch: room,
       tag: '',
