@@ -33,6 +33,8 @@ export interface AgentOptions {
 }
 
 const RETRY_MS = 500;
+/** Two turns of the reaper: by then it has rescued what this instance held, and forgotten it. */
+const REAPED_MS = 2500;
 const ACK_AFTER_MS = 600_000;
 
 export class RunningAgent {
@@ -49,6 +51,7 @@ export class RunningAgent {
   #offs: Cancel[] = [];
   #stopping: Promise<void> | undefined;
   #draining = false;
+  #rejoining = false;
 
   private constructor(
     id: string,
@@ -180,21 +183,25 @@ export class RunningAgent {
     });
   }
 
-  /** The lease is lost: what runs here is someone else's now. Stops it and joins anew. */
+  /** The lease is lost: what runs here is someone else's now. Stops it, lets the reaper finish with us, and joins anew. */
   async #rejoin(why: string): Promise<void> {
+    if (this.#rejoining) return;
+    this.#rejoining = true;
     const { emitter, ports } = this.#instance;
     emitter.emit('agent.left', { agent: this.id, instance: this.#instance.id, reason: 'lease_expired' });
+    const resume = this.#attempts.hold();
     this.#attempts.abandonAll((id) => LeaseLost(id));
-    for (;;) {
-      if (this.#stopping !== undefined) return;
+    for (let waitMs = REAPED_MS; this.#stopping === undefined; waitMs = RETRY_MS) {
+      await new Promise<void>((resolve) => ports.clock.after(waitMs, resolve));
       try {
         await this.#join();
-        return;
+        break;
       } catch (error) {
         emitter.emit('loop.failed', { loop: `rejoin after: ${why}`, error: errorRecord(error).message });
-        await new Promise<void>((resolve) => ports.clock.after(RETRY_MS, resolve));
       }
     }
+    this.#rejoining = false;
+    resume();
   }
 
   #onChange(change: RegistryChange): void {

@@ -42,6 +42,7 @@ export class Attempts {
   readonly #running = new Map<string, { attempt: Attempt; delivery: Delivery | undefined }>();
   #ackTimer: Cancel | undefined;
   #leaving = false;
+  #held: Promise<void> | undefined;
 
   constructor(parts: AttemptsParts) {
     this.#parts = parts;
@@ -91,6 +92,8 @@ export class Attempts {
   async #claim({ id, task }: Decoded, delivery: Delivery): Promise<Claimed | undefined> {
     const { ports, emitter } = this.#instance;
     for (;;) {
+      // The lease is lost: what would be claimed now would be taken from us at once.
+      await this.#held;
       // The broker has given it to someone else by now.
       if (delivery.lost) return undefined;
       try {
@@ -233,6 +236,18 @@ export class Attempts {
   /** The agent is stopping: what still runs goes back, no attempt burned. */
   handBackAll(why: Error): void {
     for (const { attempt } of this.#running.values()) attempt.handBack(why);
+  }
+
+  /** Claims nothing until the returned function is called. */
+  hold(): () => void {
+    let release: () => void = () => undefined;
+    this.#held = new Promise((resolve) => {
+      release = () => {
+        this.#held = undefined;
+        resolve();
+      };
+    });
+    return release;
   }
 
   /** No dependent is taken past the broker any more. */

@@ -9,6 +9,8 @@ import { RedisAgentStore } from '../registry/store.js';
 import { RedisTaskStore } from '../tasks/store.js';
 import type { Emitter } from '../telemetry/emitter.js';
 import { createLog, type LogLevel } from '../telemetry/log.js';
+import { traceEvents } from '../telemetry/spans.js';
+import { startTracing } from '../telemetry/tracing-sdk.js';
 import { Client } from './client.js';
 import { Instance, type Ports } from './instance.js';
 
@@ -47,17 +49,43 @@ export function configOf(options: ConnectOptions): Config {
 
 /** The ports the settings ask for. */
 export async function openPorts(config: Config, name: string, memory = false): Promise<Ports> {
-  const log = createLog({
-    level: config.MUSTER_LOG_LEVEL === 'trace' ? 'debug' : (config.MUSTER_LOG_LEVEL as LogLevel),
+  const mode = traceMode(config);
+  const jaegerEndpoint = config.MUSTER_JAEGER_ENDPOINT;
+  const tracing = await startTracing({
+    mode,
+    serviceName: `muster-${name}`,
+    jaegerEndpoint,
+    sampleRatio: config.MUSTER_TRACE_SAMPLE,
   });
+  const level = config.MUSTER_LOG_LEVEL === 'trace' ? 'debug' : (config.MUSTER_LOG_LEVEL as LogLevel);
+  const log = createLog({ level });
   const observe = (emitter: Emitter): void => {
-    if (config.MUSTER_LOG_LEVEL !== 'silent') emitter.on(log);
+    if (level !== 'silent') emitter.on(log);
+    if (mode !== 'none') emitter.on(traceEvents);
   };
-  if (memory || config.AMQP_URL === undefined || config.REDIS_URL === undefined) {
-    const { memoryPorts } = await import('../testing/memory-ports.js');
-    return memoryPorts(config.MUSTER_PREFIX, { retentionMs: config.MUSTER_RETENTION_MS, observe });
-  }
-  return openLivePorts({ ...config, AMQP_URL: config.AMQP_URL, REDIS_URL: config.REDIS_URL }, name, observe);
+  const ports =
+    memory || config.AMQP_URL === undefined || config.REDIS_URL === undefined
+      ? await openMemoryPorts(config, observe)
+      : await openLivePorts({ ...config, AMQP_URL: config.AMQP_URL, REDIS_URL: config.REDIS_URL }, name, observe);
+  return {
+    ...ports,
+    async close() {
+      await ports.close();
+      await tracing.shutdown();
+    },
+  };
+}
+
+/** otlp is the default, but only of use where a collector is named: nobody's localhost is tried unasked. */
+function traceMode(config: Config): Config['MUSTER_TRACES'] {
+  const collector = config.OTEL_EXPORTER_OTLP_ENDPOINT ?? config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
+  return config.MUSTER_TRACES === 'otlp' && collector === undefined ? 'none' : config.MUSTER_TRACES;
+}
+
+async function openMemoryPorts(config: Config, observe: (emitter: Emitter) => void): Promise<Ports> {
+  // Loaded only where it is used: a live process has no need of it.
+  const { memoryPorts } = await import('../testing/memory-ports.js');
+  return memoryPorts(config.MUSTER_PREFIX, { retentionMs: config.MUSTER_RETENTION_MS, observe });
 }
 
 type LiveConfig = Config & { readonly AMQP_URL: string; readonly REDIS_URL: string };

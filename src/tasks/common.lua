@@ -96,6 +96,19 @@ local function unblock(id, out)
   end
 end
 
+-- Past its deadline a task is not run any more: the next sweep ends it.
+local function is_late(deadline) return deadline and tonumber(deadline) <= now end
+
+-- A task taken over from a message has a digest of its own: it belongs to no run, even if its id names one.
+local function is_alone(id, digest) return digest and string.find(id, '.', 1, true) end
+
+-- A task of a run whose submission is not finished: not accepted yet, and not all its dependents are known.
+local function is_open(id)
+  local run = split(id)
+  if redis.call('HGET', P .. ':run:{' .. run .. '}', 's') ~= 'open' then return false end
+  return not is_alone(id, redis.call('HGET', K('task', id), 'dg'))
+end
+
 local function finish_run(run)
   local key = P .. ':run:{' .. run .. '}'
   local r = redis.call('HMGET', key, 'bad', 'o')
@@ -123,19 +136,18 @@ local function end_task(id, state, reason, output, err, spreading)
   if t[6] then redis.call('SREM', P .. ':reserved:' .. t[6], id) end
   if t[7] or t[8] then redis.call('ZREM', P .. ':deadlines', id) end
 
-  local head = '{"kind":"ended","id":"' .. id .. '","status":"' .. state .. '","attempt":' .. (t[5] or 0)
+  local head = '"id":"' .. id .. '","status":"' .. state .. '","attempt":' .. (t[5] or 0)
   if t[3] then head = head .. ',"agent":' .. cjson.encode(t[3]) end
   if reason and reason ~= '' then head = head .. ',"reason":"' .. reason .. '"' end
   if err then head = head .. ',"error":' .. err end
-  local full = output and (head .. ',"output":' .. output .. '}') or (head .. '}')
-  redis.call('SET', K('outcome', id), full)
-  tell_watchers(id, t[4], (output and #output > NOTICE_BYTES) and (head .. ',"fetch":true}') or full)
+  local tail = output and (',"output":' .. output .. '}') or '}'
+  redis.call('SET', K('outcome', id), '{' .. head .. tail)
+  if output and #output > NOTICE_BYTES then tail = ',"fetch":true}' end
+  tell_watchers(id, t[4], '{"kind":"ended",' .. head .. tail)
 
-  local run, task_key = split(id)
+  local run = split(id)
   local run_key = P .. ':run:{' .. run .. '}'
-  -- A task taken over from a message (it has a digest of its own) counts in no run, even if its id names one.
-  local alone = t[9] and task_key ~= ''
-  if not alone and redis.call('EXISTS', run_key) == 1 then
+  if not is_alone(id, t[9]) and redis.call('EXISTS', run_key) == 1 then
     local done = redis.call('HINCRBY', run_key, 'done', 1)
     if state ~= 'completed' then redis.call('HINCRBY', run_key, 'bad', 1) end
     if done == tonumber(redis.call('HGET', run_key, 'n')) then finish_run(run) end
@@ -164,17 +176,6 @@ local function grant(id, holder)
     redis.call('ZADD', P .. ':deadlines', until_ms, id)
   end
   return { attempt, token, tonumber(t[4]) or 0, tonumber(t[5]) or 1, now - (tonumber(t[9]) or now) }
-end
-
--- Past its deadline a task is not run any more: the next sweep ends it.
-local function is_late(deadline)
-  return deadline and tonumber(deadline) <= now
-end
-
--- A run whose submission is not finished: its tasks are not accepted yet, and not all their dependents are known.
-local function is_open(id)
-  local run = split(id)
-  return redis.call('HGET', P .. ':run:{' .. run .. '}', 's') == 'open'
 end
 
 -- Tells dependents that tasks ended, at most `budget` of them; what is left is put into `releasing` for a later call.

@@ -8,6 +8,7 @@ import { errorRecord } from '../errors.js';
 import type { AgentStore, Bus, Cancel, Clock, HeaderValue, OutgoingMessage, ReadyTask, TaskStore } from '../ports.js';
 import { batched } from '../redis/script.js';
 import type { Emitter } from '../telemetry/emitter.js';
+import { dispatchSpan } from '../telemetry/spans.js';
 
 /** A confirmed task that nobody claimed is looked at again after this long: its queue may have been purged or lost. */
 export const RECHECK_MS = 600_000;
@@ -67,7 +68,7 @@ export class Dispatcher {
       routingKey = agent;
     }
     try {
-      await bus.publish(taskMessageOf(task, exchange, routingKey));
+      await dispatchSpan(task, exchange, routingKey, () => bus.publish(taskMessageOf(task, exchange, routingKey)));
     } catch (error) {
       if (this.#stopped) throw error;
       // The agent's inbox is not there: it never joined, or is gone. The task waits for it, or for the next choice.

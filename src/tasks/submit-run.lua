@@ -69,6 +69,18 @@ local function push(command, key, list)
   for from = 1, #list, 4000 do redis.call(command, key, unpack(list, from, math.min(from + 3999, #list))) end
 end
 
+-- The store was emptied, a message of this run was taken over as a task of its own, and now the run is submitted again: the task
+-- begins anew. What is still done for the old record is stale.
+local function discard(id)
+  local t = redis.call('HMGET', K('task', id), 's', 'p', 'h', 'rv')
+  if not t[1] then return end
+  redis.call('ZREM', ready_key(t[2]), id)
+  for _, index in ipairs({ 'timers', 'deadlines', 'retention', 'runs' }) do redis.call('ZREM', P .. ':' .. index, id) end
+  if t[3] then redis.call('SREM', P .. ':held:' .. t[3], id) end
+  if t[4] then redis.call('SREM', P .. ':reserved:' .. t[4], id) end
+  redis.call('UNLINK', K('task', id), K('outcome', id), K('open', id))
+end
+
 local children, roots, free, fallen = {}, {}, {}, {}
 local function depend(key, from, n)
   if n == 0 then return end
@@ -119,6 +131,7 @@ while ARGV[i] do
     optional('to', ARGV[i + 9])
     optional('lc', ARGV[i + 10])
     optional('rt', ARGV[11])
+    if mode ~= 'append' then discard(id) end
     redis.call('HSET', K('task', id), unpack(f))
     redis.call('SET', K('body', id), ARGV[i + 5])
     redis.call('RPUSH', members, key)
