@@ -9,6 +9,7 @@ import {
   appendTo,
   OPEN_RUN_MS,
   type RunRecord,
+  removeFrom,
   SPREAD_BUDGET,
   type TaskModel,
   type TaskRecord,
@@ -140,11 +141,26 @@ function addTask(model: TaskModel, run: NewRun, task: NewTask, context: SubmitCo
     }
   }
   if (task.requiresApproval) record.open.add(APPROVAL);
+  if (!run.append) discard(model, task.id);
   if (!run.append && record.open.size === 0) appendTo(model.dependents, run.run, { key, rule: 'continue' });
   if (task.deadlineAt !== undefined) model.deadlines.set(task.id, task.deadlineAt);
   model.tasks.set(task.id, record);
   model.runs.get(run.run)!.members.push(key);
   return added;
+}
+
+/**
+ * The store was emptied, a message of this run was taken over as a task of its own, and now the run is submitted again: the task
+ * begins anew. What is still done for the old record is stale.
+ */
+function discard(model: TaskModel, id: string): void {
+  const old = model.tasks.get(id);
+  if (old === undefined) return;
+  if (old.holder !== undefined) removeFrom(model.held, old.holder, id);
+  for (const index of [...model.ready, model.timers, model.deadlines, model.retention, model.submitted])
+    index.delete(id);
+  model.tasks.delete(id);
+  model.slotsFreed.push(id);
 }
 
 /** The run is whole: its first tasks are released. */

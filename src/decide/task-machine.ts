@@ -26,7 +26,7 @@ import {
   type TaskModel,
   type TaskRecord,
 } from './task-model.js';
-import { describe, endTask, enterOutbox, newWake, tell, unblock } from './task-moves.js';
+import { describe, endTask, enterOutbox, newWake, runOf, tell, unblock } from './task-moves.js';
 import { isFinalState } from './task-state.js';
 
 type Answer<Method extends keyof TaskStore> = TaskStore[Method] extends (...args: never[]) => Promise<infer A>
@@ -129,7 +129,7 @@ function approve(model: TaskModel, id: string): Answer<'approve'> {
 /** A task of a run that is not submitted whole was not accepted yet: nothing may happen to it before all its dependents are known. */
 function accepted(model: TaskModel, id: string): TaskRecord | undefined {
   const record = model.tasks.get(id);
-  return record !== undefined && model.runs.get(record.run)?.state === 'open' ? undefined : record;
+  return record !== undefined && runOf(model, record)?.state === 'open' ? undefined : record;
 }
 
 function dispatched(

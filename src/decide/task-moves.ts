@@ -3,7 +3,15 @@
 import type { FinalState, TaskOutcome, TaskReason } from '../contracts/task.js';
 import type { ErrorRecord } from '../errors.js';
 import type { Grant, ReadyTask, SettleAnswer, StoreNotice } from '../ports.js';
-import { addTo, DISPATCH_MS, NOTICE_BYTES, removeFrom, type TaskModel, type TaskRecord } from './task-model.js';
+import {
+  addTo,
+  DISPATCH_MS,
+  NOTICE_BYTES,
+  type RunRecord,
+  removeFrom,
+  type TaskModel,
+  type TaskRecord,
+} from './task-model.js';
 import { mayFollow, type StoredState } from './task-state.js';
 
 export type Ended = SettleAnswer['ended'][number];
@@ -140,10 +148,14 @@ export function endTask(model: TaskModel, record: TaskRecord, end: End, wake: Wa
   if (model.dependents.has(id)) wake.spreading.push(id);
 }
 
-/** A task taken over from a message, of a run that is no longer known in full, belongs to no run even if its id says so. */
-function countInRun(model: TaskModel, record: TaskRecord): void {
+/** The run a task belongs to. One taken over from a message has a digest of its own: it belongs to none, even if its id names one. */
+export function runOf(model: TaskModel, record: TaskRecord): RunRecord | undefined {
   const alone = record.digest !== undefined && record.key !== '';
-  const run = alone ? undefined : model.runs.get(record.run);
+  return alone ? undefined : model.runs.get(record.run);
+}
+
+function countInRun(model: TaskModel, record: TaskRecord): void {
+  const run = runOf(model, record);
   if (run === undefined) {
     model.retention.set(record.task.id, model.now + model.retentionMs);
     return;

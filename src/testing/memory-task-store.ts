@@ -144,6 +144,15 @@ class MemoryTaskStore implements TaskStore {
     return record === undefined ? undefined : viewTask(this.#model, record);
   }
 
+  async body(id: string): Promise<string | undefined> {
+    return this.#model.tasks.get(id)?.task.body;
+  }
+
+  async token(id: string, holder: string): Promise<number | undefined> {
+    const record = this.#model.tasks.get(id);
+    return record?.state === 'running' && record.holder === holder ? record.token : undefined;
+  }
+
   async findRun(id: string): Promise<Run | undefined> {
     return viewRun(this.#model, id);
   }
