@@ -3,72 +3,21 @@
 
 import { exchangeName } from '../bus/topology.js';
 import type { AgentMatch, AgentQuery, AgentRecord } from '../contracts/agent.js';
-import type { PriorityInput } from '../contracts/priority.js';
-import {
-  type FailureRule,
-  type RetryPolicy,
-  type Run,
-  type RunSpec,
-  type Task,
-  type TaskOutcome,
-  type TaskSpec,
-  taskSpec,
-} from '../contracts/task.js';
+import type { Run, RunSpec, Task, TaskOutcome, TaskSpec } from '../contracts/task.js';
 import { explainSkipped, route } from '../decide/route.js';
 import { Closed, InvalidInput, NoAgentAvailable, TaskCancelled, TaskDead } from '../errors.js';
 import type { RunOutcome, TaskFilter } from '../ports.js';
 import type { Origin } from '../tasks/manager.js';
-import { validate, validateRunSpec } from '../tasks/prepare.js';
+import { validateRunSpec } from '../tasks/prepare.js';
 import { requestSpan, submitSpan } from '../telemetry/spans.js';
 import { currentTraceparent } from '../telemetry/tracing.js';
 import type { Capability } from './capability.js';
 import type { Instance } from './instance.js';
 import type { Candidate, RequestOptions } from './requests.js';
+import { type RunHandle, type SubmitOptions, TaskHandle, toSpec } from './submission.js';
 import { publishTopic, type Subscribed, subscribe, type TopicHandler } from './topics.js';
 
-/** A submitted task; `Out` is what result() gives. */
-export class TaskHandle<Out = unknown> {
-  readonly id: string;
-  /** Only for types: what the task returns. */
-  declare readonly output?: Out;
-
-  constructor(id: string) {
-    this.id = id;
-  }
-
-  toString(): string {
-    return this.id;
-  }
-
-  toJSON(): string {
-    return this.id;
-  }
-}
-
-export interface SubmitOptions {
-  readonly priority?: PriorityInput;
-  /** Tasks that must end first, as handles or ids of one run: the new task joins that run. */
-  readonly after?: readonly (TaskHandle | string)[];
-  readonly onFailure?: FailureRule;
-  /** The task's name within its run. */
-  readonly key?: string;
-  readonly timeoutMs?: number;
-  readonly deadlineAt?: Date;
-  readonly notBefore?: Date;
-  readonly requiresApproval?: boolean;
-  /** The one agent that may run it. */
-  readonly assignedTo?: string;
-  readonly route?: 'queue' | 'least-connections';
-  readonly retry?: RetryPolicy;
-  /** The same key and body give the same task; another body is refused (IDEMPOTENCY_CONFLICT). */
-  readonly idempotencyKey?: string;
-}
-
-export interface RunHandle {
-  readonly id: string;
-  /** Task ids by key, in order of submission. */
-  readonly tasks: readonly string[];
-}
+export { type RunHandle, type SubmitOptions, TaskHandle };
 
 export class Client {
   readonly #instance: Instance;
@@ -337,25 +286,4 @@ export class Client {
 
 function offers(agent: AgentRecord, action: string): boolean {
   return agent.capabilities.some((capability) => capability.name === action);
-}
-
-function toSpec(capability: string, input: unknown, options: SubmitOptions): TaskSpec {
-  const constraints = {
-    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs / 1000 }),
-    ...(options.requiresApproval === undefined ? {} : { requires_approval: options.requiresApproval }),
-  };
-  const spec = {
-    capability,
-    parameters: input ?? {},
-    ...(options.key === undefined ? {} : { key: options.key }),
-    ...(options.onFailure === undefined ? {} : { on_failure: options.onFailure }),
-    ...(options.priority === undefined ? {} : { priority: options.priority }),
-    ...(options.assignedTo === undefined ? {} : { assigned_to: options.assignedTo }),
-    ...(options.route === undefined ? {} : { route: options.route }),
-    ...(options.retry === undefined ? {} : { retry: options.retry }),
-    ...(options.notBefore === undefined ? {} : { not_before: options.notBefore.toISOString() }),
-    ...(options.deadlineAt === undefined ? {} : { deadline_at: options.deadlineAt.toISOString() }),
-    ...(Object.keys(constraints).length === 0 ? {} : { constraints }),
-  };
-  return validate(taskSpec, spec, 'The task');
 }

@@ -3,11 +3,12 @@
 //   pull  one basic.get per free slot: strict order, hoards nothing. For tasks of a second and more.
 //   push  consumers with a prefetch: order kept among what is here. For short tasks, where a round trip per task would cost.
 //   auto  pull until the measured duration says push, and back.
-import type { PriorityClass } from '../contracts/priority.js';
-import { type DrainState, FRESH_DRAIN, nextClass } from '../decide/drain.js';
 import { errorRecord } from '../errors.js';
 import type { Bus, Clock, Delivery, Subscription } from '../ports.js';
 import type { Emitter } from '../telemetry/emitter.js';
+import { classOf, type Source, Turns } from './turns.js';
+
+export type { Source };
 
 export type DrainMode = 'pull' | 'push' | 'auto';
 
@@ -17,13 +18,6 @@ const PULL_ABOVE_MS = 400;
 const SAMPLES = 4;
 const RETRY_MS = 1000;
 const CLASSES = [0, 1, 2, 3] as const;
-
-export interface Source {
-  readonly queue: string;
-  /** undefined: the agent's inbox. */
-  readonly capability: string | undefined;
-  readonly priority: PriorityClass;
-}
 
 export interface IntakeParts {
   readonly bus: Bus;
@@ -43,10 +37,8 @@ export class Intake {
   readonly #parts: IntakeParts;
   readonly #buffers: Delivery[][] = [[], [], [], []];
   readonly #paused = new Set<string>();
-  /** Per class, which source of it is asked first next time: capabilities take turns. */
-  readonly #turn = [0, 0, 0, 0];
+  readonly #turns: Turns;
   #subscriptions = new Map<Source, Subscription>();
-  #drain: DrainState = FRESH_DRAIN;
   #busy = 0;
   #mode: 'pull' | 'push';
   #meanMs = 0;
@@ -59,6 +51,7 @@ export class Intake {
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#turns = new Turns(parts.sources);
     this.#mode = parts.drain === 'push' ? 'push' : 'pull';
   }
 
@@ -138,10 +131,9 @@ export class Intake {
   #fill(): void {
     while (!this.#stopped) {
       const waiting = this.#mayStart(CLASSES.map((priority) => this.#buffers[priority]!.length > 0));
-      const next = nextClass(this.#drain, waiting);
+      const next = this.#turns.take(waiting);
       if (next === undefined) return;
-      this.#drain = next.state;
-      this.#run(this.#buffers[next.class]!.shift()!);
+      this.#run(this.#buffers[next]!.shift()!);
     }
   }
 
@@ -235,7 +227,7 @@ export class Intake {
       await this.#woken();
       return;
     }
-    const delivery = await this.#next(open);
+    const delivery = await this.#turns.get(this.#parts.bus, open, this.#paused);
     if (delivery !== undefined) {
       if (this.#stopped) delivery.requeue();
       else this.#run(delivery);
@@ -272,36 +264,4 @@ export class Intake {
       };
     });
   }
-
-  /** The next message by class; inside a class its sources take turns. */
-  async #next(open: boolean[]): Promise<Delivery | undefined> {
-    const waiting = [...open];
-    for (;;) {
-      const choice = nextClass(this.#drain, waiting);
-      if (choice === undefined) return undefined;
-      const sources = this.#parts.sources.filter(
-        (source) =>
-          source.priority === choice.class && (source.capability === undefined || !this.#paused.has(source.capability)),
-      );
-      for (let i = 0; i < sources.length; i++) {
-        const source = sources[(this.#turn[choice.class]! + i) % sources.length]!;
-        const delivery = await this.#parts.bus.get(source.queue);
-        if (delivery === undefined) continue;
-        this.#turn[choice.class] = (this.#turn[choice.class]! + i + 1) % sources.length;
-        this.#drain = choice.state;
-        return delivery;
-      }
-      waiting[choice.class] = false;
-    }
-  }
-}
-
-const BY_NAME: Readonly<Record<string, PriorityClass>> = { P0: 0, P1: 1, P2: 2, P3: 3 };
-
-/** The class of a delivery: its header (an inbox holds all classes), else the end of its routing key. */
-function classOf(delivery: Delivery): PriorityClass {
-  const header = delivery.message.headers['x-muster-priority'];
-  if (typeof header === 'string') return BY_NAME[header] ?? 2;
-  const last = delivery.message.routingKey.slice(-2).toUpperCase();
-  return BY_NAME[last] ?? 2;
 }
