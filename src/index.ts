@@ -8,9 +8,10 @@ export { Client, type RunHandle, type SubmitOptions, TaskHandle } from './agent/
 export { type ConnectOptions, connect } from './agent/connect.js';
 export type { Context, Log } from './agent/context.js';
 export { type AgentDefinition, agent } from './agent/define.js';
-export type { RequestOptions } from './agent/requests.js';
 // A manager in one's own process.
-export { type Manager, serve } from './agent/serve.js';
+export type { Manager } from './agent/manage.js';
+export type { RequestOptions } from './agent/requests.js';
+export { serve } from './agent/serve.js';
 export type { TopicEvent, TopicHandler } from './agent/topics.js';
 
 // Contracts.

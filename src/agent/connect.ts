@@ -13,6 +13,7 @@ import { traceEvents } from '../telemetry/spans.js';
 import { startTracing } from '../telemetry/tracing-sdk.js';
 import { Client } from './client.js';
 import { Instance, type Ports } from './instance.js';
+import { startManager } from './manage.js';
 
 export interface ConnectOptions {
   /** Settings that win over the environment, by the names docs/settings.md gives. */
@@ -82,10 +83,25 @@ function traceMode(config: Config): Config['MUSTER_TRACES'] {
   return config.MUSTER_TRACES === 'otlp' && collector === undefined ? 'none' : config.MUSTER_TRACES;
 }
 
+/** A world in memory has a manager of its own, as a fleet has: without one nothing would be retried, scheduled or rescued. */
 async function openMemoryPorts(config: Config, observe: (emitter: Emitter) => void): Promise<Ports> {
   // Loaded only where it is used: a live process has no need of it.
-  const { memoryPorts } = await import('../testing/memory-ports.js');
-  return memoryPorts(config.MUSTER_PREFIX, { retentionMs: config.MUSTER_RETENTION_MS, observe });
+  const { memoryPorts, portsOf } = await import('../testing/memory-ports.js');
+  const ports = memoryPorts(config.MUSTER_PREFIX, { retentionMs: config.MUSTER_RETENTION_MS, observe });
+  const { world } = ports;
+  world.manager ??= startManager(portsOf(world, observe), config, 0, async () => world.broker.close());
+  await world.manager;
+  return {
+    ...ports,
+    async close() {
+      await ports.close();
+      // The manager is the last one left.
+      if (world.users > 1 || world.manager === undefined) return;
+      const manager = world.manager;
+      world.manager = undefined;
+      await (await manager).stop();
+    },
+  };
 }
 
 type LiveConfig = Config & { readonly AMQP_URL: string; readonly REDIS_URL: string };

@@ -27,6 +27,9 @@ export interface Ports {
   close(): Promise<void>;
 }
 
+/** How long closing waits for the broker to confirm what was accepted; a relay has the rest. */
+const FLUSH_MS = 5000;
+
 export class Instance {
   readonly id: string;
   readonly ports: Ports;
@@ -96,10 +99,13 @@ export class Instance {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.race([
-      this.dispatcher.flushed(),
-      new Promise<void>((resolve) => this.ports.clock.after(5000, resolve)),
-    ]);
+    await new Promise<void>((resolve) => {
+      const cancel = this.ports.clock.after(FLUSH_MS, resolve);
+      void this.dispatcher.flushed().then(() => {
+        cancel();
+        resolve();
+      });
+    });
     const error = Closed(`Instance '${this.id}'`);
     this.dispatcher.stop();
     this.outcomes.stop(error);

@@ -2,7 +2,7 @@
 // simulator (on virtual time) and a process without services. What it hands out leaves on the clock's next turn, never inside a call.
 import { randomName, systemClock } from '../clock.js';
 import { InvalidConfig, NotSupported } from '../errors.js';
-import type { Bus, Clock, Topology } from '../ports.js';
+import type { Bus, Cancel, Clock, Topology } from '../ports.js';
 import { MemoryExchange } from './memory-exchange.js';
 import { MemoryHandle } from './memory-handle.js';
 import { type DeathReason, MemoryQueue, type Stored } from './memory-queue.js';
@@ -15,6 +15,8 @@ export class MemoryBroker {
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #handles = new Set<MemoryHandle>();
   #isServing = false;
+  /** When each queue without use lapses. */
+  readonly #timers = new Map<MemoryQueue, Cancel>();
   #blocked: string | undefined;
 
   constructor(options: { readonly clock?: Clock } = {}) {
@@ -98,9 +100,16 @@ export class MemoryBroker {
     const queue = this.#queues.get(name);
     if (queue === undefined) return;
     this.#queues.delete(name);
+    this.#timers.get(queue)?.();
+    this.#timers.delete(queue);
     queue.remove();
     for (const exchange of this.#exchanges.values()) exchange.unbind(name);
     for (const handle of this.#handles) handle.queueRemoved(queue);
+  }
+
+  /** Nobody uses it any more: it keeps no timer that would keep a process alive. */
+  close(): void {
+    for (const name of [...this.#queues.keys()]) this.removeQueue(name);
   }
 
   removeQueuesOf(owner: object): void {
@@ -147,7 +156,11 @@ export class MemoryBroker {
     const ms = queue.lapsesIn();
     if (ms === undefined || this.#queues.get(queue.spec.name) !== queue) return;
     if (ms <= 0) this.removeQueue(queue.spec.name);
-    else this.clock.after(ms, () => this.#lapse(queue));
+    else
+      this.#timers.set(
+        queue,
+        this.clock.after(ms, () => this.#lapse(queue)),
+      );
   }
 
   #targets(exchange: string, routingKey: string, seen: Set<string>): MemoryQueue[] {

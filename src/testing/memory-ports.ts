@@ -16,6 +16,8 @@ export class MemoryWorld {
   readonly agents: MemoryRegistryWorld;
   /** Who still uses it; the last one out takes the world along. */
   users = 0;
+  /** The world's own manager, once somebody lives in it. */
+  manager: Promise<{ stop(): Promise<void> }> | undefined;
 
   constructor(options: { readonly clock?: Clock; readonly random?: Random; readonly retentionMs?: number } = {}) {
     this.clock = options.clock ?? systemClock;
@@ -57,7 +59,8 @@ export function memoryPorts(
     ...ports,
     async close() {
       await ports.close();
-      if (world.users === 0 && worlds.get(prefix) === world) worlds.delete(prefix);
+      // What is left is the world's manager: whoever connects next begins anew.
+      if (world.users <= 1 && worlds.get(prefix) === world) worlds.delete(prefix);
     },
   };
 }
