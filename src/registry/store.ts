@@ -1,11 +1,12 @@
 // AgentStore on Redis: who is there, how busy, and whose lease ran out. One method per script; the scripts are beside this file.
 import type { Redis } from 'ioredis';
+import { batched } from '../batch.js';
 import { systemClock, systemRandom } from '../clock.js';
 import type { AgentCard, AgentRecord } from '../contracts/agent.js';
 import { StoreUnavailable } from '../errors.js';
 import type { AgentStore, Cancel, Clock, InstanceBeat, Random, RegistryChange } from '../ports.js';
 import type { Keys } from '../redis/keys.js';
-import { type Argument, batched, loadScript, type Reply, runScript } from '../redis/script.js';
+import { type Argument, loadScript, type Reply, runScript } from '../redis/script.js';
 import { storedCard } from './card.js';
 import { Links } from './links.js';
 

@@ -1,12 +1,12 @@
 // Hop 3: a ready task goes to the broker. Published and confirmed first, noted in the store second: a crash between the two
 // publishes it again, and the claim drops the copy. What fails here stays due in the store, and a relay tries again.
 
+import { batched } from '../batch.js';
 import { exchangeName, taskKey, taskQueue } from '../bus/topology.js';
 import { splitTaskId } from '../contracts/names.js';
 import { PRIORITIES, type PriorityClass } from '../contracts/priority.js';
 import { errorRecord } from '../errors.js';
 import type { AgentStore, Bus, Cancel, Clock, HeaderValue, OutgoingMessage, ReadyTask, TaskStore } from '../ports.js';
-import { batched } from '../redis/script.js';
 import type { Emitter } from '../telemetry/emitter.js';
 import { dispatchSpan } from '../telemetry/spans.js';
 

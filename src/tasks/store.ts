@@ -1,5 +1,6 @@
 // TaskStore on Redis: hops 1, 2, 5 and 7 of a task's road. One method per script; the scripts are beside this file.
 import type { Redis } from 'ioredis';
+import { batched } from '../batch.js';
 import { cancelError } from '../decide/task-machine.js';
 import type {
   Cancel,
@@ -18,7 +19,7 @@ import type {
   TaskStore,
 } from '../ports.js';
 import type { Keys } from '../redis/keys.js';
-import { type Argument, batched, loadScript, type Reply, runScript } from '../redis/script.js';
+import { type Argument, loadScript, type Reply, runScript } from '../redis/script.js';
 import { CHUNK_TASKS, chunkRun, optionalFields } from './chunks.js';
 import { TaskQueries } from './queries.js';
 import { claimAnswer, endedTasks, readyTask, readyTasks, rootOf, settleAnswer } from './replies.js';
