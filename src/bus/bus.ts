@@ -9,6 +9,7 @@ import { Getter } from './getter.js';
 import { LanePool } from './lane.js';
 import { Publisher, type PublishLimits } from './publisher.js';
 import { Sender } from './sender.js';
+import { within } from './within.js';
 
 export interface BusOptions extends Partial<PublishLimits> {
   /** One or several brokers of a cluster: amqp:// or amqps://, with user, password and virtual host. */
@@ -93,7 +94,12 @@ export async function openBus(options: BusOptions): Promise<Bus> {
 
   let isFirst = true;
   async function restorePublishing(): Promise<void> {
-    if (!isFirst) await Promise.race([consuming.attempt(async () => {}).catch(() => {}), pause(TOPOLOGY_PATIENCE_MS)]);
+    if (!isFirst)
+      await within(
+        clock,
+        TOPOLOGY_PATIENCE_MS,
+        consuming.attempt(async () => {}),
+      );
     isFirst = false;
     await Promise.all([publisher.restore(), sender.restore()]);
   }
@@ -118,7 +124,7 @@ export async function openBus(options: BusOptions): Promise<Bus> {
     for (const consumer of consumers) consumer.abandon();
     sender.close();
     await publisher.close(publishing.model === undefined ? 0 : CLOSE_MS - 1000);
-    await Promise.race([lanes.close(), pause(left() / 2)]);
+    await within(clock, left() / 2, lanes.close());
     await Promise.all([publishing.close(left()), consuming.close(left())]);
   }
 

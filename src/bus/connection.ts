@@ -5,6 +5,7 @@ import { BrokerRefused, BrokerUnavailable, Closed, InvalidConfig } from '../erro
 import type { BusState, Clock, Random } from '../ports.js';
 import { isRefusal, reason } from './answers.js';
 import { destroySocket, gatherWrites, writeStraight } from './socket.js';
+import { within } from './within.js';
 
 const RPC_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -152,7 +153,7 @@ export class Connection {
     return this.state === 'closed' ? Closed('The bus') : BrokerUnavailable(this.where, this.why || 'not connected yet');
   }
 
-  /** Says goodbye for at most `graceMs`, then hangs up: amqplib's close never settles when the peer is gone. */
+  /** Says goodbye for at most `graceMs`, then hangs up: amqplib's close does not settle when the peer is gone. */
   async close(graceMs: number): Promise<void> {
     if (this.state === 'closed') return;
     const model = this.model;
@@ -162,12 +163,7 @@ export class Connection {
       this.#abort?.abort();
       return;
     }
-    let cancel: (() => void) | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      cancel = this.#options.clock.after(graceMs, resolve);
-    });
-    await Promise.race([model.close().catch(noop), timeout]);
-    cancel?.();
+    await within(this.#options.clock, graceMs, Promise.race([model.close(), this.#ended]));
     destroySocket(model);
   }
 

@@ -117,8 +117,6 @@ export class Consumer implements Subscription {
         taken.onLost = () => this.#lost(taken);
         lane = taken;
         this.#lane = lane;
-        this.#grants = [];
-        this.#left = 0;
       }
       await this.#grow(lane);
       this.#failures = 0;
@@ -140,7 +138,7 @@ export class Consumer implements Subscription {
       isRunning: true,
       settled: () => {
         grant.unsettled -= 1;
-        if (grant.isRunning) return;
+        if (grant.isRunning || this.#lane !== lane) return;
         this.#left -= 1;
         this.#roomChanged(lane);
       },
@@ -189,10 +187,11 @@ export class Consumer implements Subscription {
 
   #receive(lane: Lane, grant: Grant, raw: ConsumeMessage | null): void {
     if (raw === null) {
-      // The queue was deleted, or its node is gone.
-      grant.isRunning = false;
-      this.#left += grant.unsettled;
-      this.#grants = this.#grants.filter((other) => other !== grant);
+      // The queue was deleted, its node is gone, or (from 4.3 on) a delivery was not settled in time. What is unsettled on
+      // this channel belongs to that past: the next subscription begins on a clean one.
+      this.#forget(lane);
+      lane.onLost = undefined;
+      this.#context.lanes.retire(lane);
       this.#again(undefined);
       return;
     }
@@ -214,16 +213,23 @@ export class Consumer implements Subscription {
 
   #lost(lane: Lane): void {
     if (this.#lane !== lane) return;
-    this.#lane = undefined;
-    this.#grants = [];
+    this.#forget(lane);
     // If the connection is gone too, its return starts this again.
     this.#again(undefined);
   }
 
+  #forget(lane: Lane): void {
+    if (this.#lane !== lane) return;
+    this.#lane = undefined;
+    this.#grants = [];
+    this.#left = 0;
+  }
+
   #again(error: unknown): void {
     const { clock, random, connection, onProblem } = this.#context;
-    if (this.#isCancelled || connection.model === undefined || this.#retry !== undefined) return;
+    if (this.#isCancelled || connection.model === undefined) return;
     if (error !== undefined) onProblem(this.queue, error);
+    if (this.#retry !== undefined) return;
     const ceiling = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures += 1;
     this.#retry = clock.after(random() * ceiling, () => void this.restart());

@@ -119,6 +119,12 @@ export class LanePool {
     }
     lane.onIdle = undefined;
     if (this.#idle.length < MAX_IDLE) this.#idle.push(lane);
+    else this.retire(lane);
+  }
+
+  /** Closes a lane once everything that came on it is settled. */
+  retire(lane: Lane): void {
+    if (lane.unsettled > 0) lane.onIdle = () => this.retire(lane);
     else this.#close(lane).catch(() => {});
   }
 
@@ -127,8 +133,11 @@ export class LanePool {
     await Promise.all([...this.#all].map((lane) => this.#close(lane).catch(() => {})));
   }
 
-  #close(lane: Lane): Promise<void> {
+  async #close(lane: Lane): Promise<void> {
     lane.flush();
-    return lane.isOpen ? lane.channel.close() : Promise.resolve();
+    if (!lane.isOpen) return;
+    // amqplib does not settle its own promise if the connection goes before the answer comes.
+    const closed = new Promise<void>((resolve) => lane.channel.once('close', resolve));
+    await Promise.race([lane.channel.close(), closed]);
   }
 }

@@ -16,6 +16,7 @@ import { blamed, reason } from './answers.js';
 import { checkMessage, returnMark, toOptions } from './codec.js';
 import type { Connection } from './connection.js';
 import type { Declarer } from './declarer.js';
+import { within } from './within.js';
 
 export interface PublishLimits {
   /** A publish without an answer for this long fails. Default 10,000. */
@@ -141,13 +142,10 @@ export class Publisher {
   async close(graceMs: number): Promise<void> {
     this.#closed = true;
     if (this.#pending > 0) {
-      await new Promise<void>((resolve) => {
-        const cancel = this.#clock.after(graceMs, resolve);
-        this.#onDrained = () => {
-          cancel();
-          resolve();
-        };
+      const drained = new Promise<void>((resolve) => {
+        this.#onDrained = resolve;
       });
+      await within(this.#clock, graceMs, drained);
     }
     this.#tick?.();
     this.#tick = undefined;

@@ -15,6 +15,7 @@ testBus(
       connect: async () => broker.connect(),
       cut: async (bus) => broker.cut(bus),
       kill: async (bus) => broker.kill(bus),
+      missed: async () => {},
       close: async () => {},
     };
   },

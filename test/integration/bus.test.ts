@@ -13,10 +13,13 @@ testBus(
   async () => {
     const prefix = `t-${randomBytes(6).toString('hex')}`;
     const proxies = new Map<Bus, TcpProxy>();
+    const problems = new Map<Bus, string[]>();
     const names = new Set<string>();
     const connect = async () => {
       const proxy = await TcpProxy.start(url);
-      const bus = await openBus({ urls: [proxy.url], name: prefix });
+      const seen: string[] = [];
+      const bus = await openBus({ urls: [proxy.url], name: prefix, onProblem: (where) => seen.push(where) });
+      problems.set(bus, seen);
       const declare = bus.declare;
       bus.declare = async (topology) => {
         for (const queue of topology.queues) if (queue.kind === 'quorum') names.add(queue.name);
@@ -38,6 +41,12 @@ testBus(
       async kill(bus) {
         await proxies.get(bus)!.stop();
         await bus.close();
+      },
+      async missed(bus, queue) {
+        await eventually(
+          () => problems.get(bus)!,
+          (seen) => seen.includes(queue),
+        );
       },
       async close() {
         const sweeper = await openBus({ urls: [url], name: `${prefix} sweeper` });

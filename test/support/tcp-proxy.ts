@@ -34,9 +34,9 @@ export class TcpProxy {
   }
 
   static async start(target: string): Promise<TcpProxy> {
-    const url = new URL(target);
-    const proxy = new TcpProxy(url);
+    const proxy = new TcpProxy(new URL(target));
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    const url = new URL(target);
     url.port = String((proxy.#server.address() as AddressInfo).port);
     url.hostname = '127.0.0.1';
     proxy.#url = url.href;
