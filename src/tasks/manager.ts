@@ -78,6 +78,8 @@ export class TaskManager {
       });
       // An adopted task has its message already: the one in hand.
       if (answer.ready !== undefined && !adopted) dispatcher.dispatch([answer.ready]);
+    } else if (!adopted) {
+      outcomes.unexpect(task.id);
     }
     return answer.outcome;
   }

@@ -51,6 +51,11 @@ export class Outcomes {
     if (this.#own.size > REMEMBERED) this.#own.delete(this.#own.values().next().value as string);
   }
 
+  /** It was submitted before, perhaps by another process that is the one told, or it has ended already: whoever waits must ask. */
+  unexpect(id: string): void {
+    this.#own.delete(id);
+  }
+
   /** How a task or run ended. Rejects with TASK_NOT_FOUND for an id the store does not know. */
   async wait(id: string): Promise<Ended> {
     const known = this.#recent.get(id);
