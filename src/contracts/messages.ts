@@ -1,8 +1,8 @@
 // What crosses the broker besides tasks: requests and responses (B5), and what bus-only agents report.
 import { z } from 'zod';
 import { agentCard } from './agent.js';
-import { name, taskId } from './names.js';
-import { errorRecord } from './task.js';
+import { name, runId, taskId } from './names.js';
+import { errorRecord, taskMessage } from './task.js';
 
 const word = z.enum(['low', 'medium', 'high', 'critical']);
 
@@ -45,7 +45,15 @@ export const report = z.discriminatedUnion('type', [
     type: z.literal('task.started'),
     task_id: taskId,
     agent_id: name,
-    redelivered: z.boolean().optional(),
+    redelivered: z
+      .boolean()
+      .optional()
+      .meta({
+        description: 'As the broker flagged the delivery: an earlier attempt of this agent ended without a report.',
+      }),
+    task: taskMessage.optional().meta({
+      description: 'The message as it came. A task that was published without a record is stored from it.',
+    }),
   }),
   z.looseObject({
     type: z.literal('task.progressed'),
@@ -64,3 +72,10 @@ export const report = z.discriminatedUnion('type', [
   }),
 ]);
 export type Report = z.infer<typeof report>;
+
+/** The answer to a run published to `muster.submit` with reply_to. */
+export const runResponse = z.discriminatedUnion('status', [
+  z.looseObject({ status: z.literal('accepted'), run: runId, tasks: z.array(taskId) }),
+  z.looseObject({ status: z.literal('refused'), error: errorRecord }),
+]);
+export type RunResponse = z.infer<typeof runResponse>;
