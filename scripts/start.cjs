@@ -15,5 +15,10 @@ const demo = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'demo', ..
 });
 // Listening also keeps us alive until the demo has cleaned up: ended first, we would give the prompt back too early.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
+// Killed, npm passes the signal to its shell, which ends without telling us: the demo would go on with nobody in front of it.
+if (process.env.npm_lifecycle_event === 'start') {
+  const shell = process.ppid;
+  setInterval(() => process.ppid === shell || demo.kill('SIGTERM'), 300).unref();
+}
 demo.on('error', (error) => fail(`The demo could not be started: ${error.message}`));
 demo.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
