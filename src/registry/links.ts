@@ -3,7 +3,7 @@
 
 /** Seen subscribed before on our own unbroken link: a channel empty this long is a dead process, not a reconnecting one. */
 export const GONE_AFTER_MS = 700;
-/** Never seen subscribed: it may just be starting, or coming back after a restart of Redis. Longer than the 5 s between two beats. */
+/** Not known ever to have subscribed: it may be coming back after a restart of Redis. Longer than the 5 s between two beats. */
 export const NEVER_SEEN_GONE_AFTER_MS = 7000;
 
 interface Link {
@@ -13,8 +13,15 @@ interface Link {
   lease: string;
 }
 
+/** Ids of processes that are gone are kept this long after their last look: one that only lost its lease comes back under its id. */
+const KNOWN_MS = 3_600_000;
+
 export class Links {
   #links = new Map<string, Link>();
+  /** Ms of the last look at each instance there was. */
+  readonly #known = new Map<string, number>();
+  #unbroken = false;
+  #prunedAt = 0;
 
   /**
    * Takes one look at all instances: subscribers of each one's channel, and its lease in the store's words. Answers which are
@@ -25,7 +32,9 @@ export class Links {
     const gone = new Set<string>();
     for (const { instance, subscribers, lease } of instances) {
       const before = this.#links.get(instance);
-      const link: Link = { seen: subscribers > 0 || before?.seen === true, emptySince: undefined, lease };
+      // One that is new since our last look was subscribed before it joined: even if it died before we saw it.
+      const joined = this.#unbroken && !this.#known.has(instance);
+      const link: Link = { seen: subscribers > 0 || joined || before?.seen === true, emptySince: undefined, lease };
       if (subscribers === 0) {
         const since = before?.lease === lease ? before.emptySince : undefined;
         link.emptySince = since ?? nowMs;
@@ -33,13 +42,22 @@ export class Links {
         if (since !== undefined && nowMs - since >= enoughMs) gone.add(instance);
       }
       links.set(instance, link);
+      this.#known.set(instance, nowMs);
     }
     this.#links = links;
+    this.#unbroken = true;
+    if (nowMs - this.#prunedAt > KNOWN_MS) this.#prune(nowMs);
     return gone;
+  }
+
+  #prune(nowMs: number): void {
+    this.#prunedAt = nowMs;
+    for (const [instance, lookedAt] of this.#known) if (nowMs - lookedAt > KNOWN_MS) this.#known.delete(instance);
   }
 
   /** Our own link was cut, so theirs may have been too: what was seen before proves nothing. */
   reset(): void {
     this.#links.clear();
+    this.#unbroken = false;
   }
 }
