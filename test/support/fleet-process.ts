@@ -14,6 +14,8 @@ import type { Emitter } from '../../src/telemetry/emitter.js';
 /** What a task of a spawned agent does: works for `ms`, or until it is stopped; then answers with `say`, its agent and its pid. */
 export interface TaskStep {
   readonly ms?: number;
+  /** Works without letting the event loop turn: what it returns is settled before the process hears anything else. */
+  readonly blocking?: boolean;
   readonly untilStopped?: boolean;
   readonly say?: unknown;
 }
@@ -27,7 +29,7 @@ interface Member {
 }
 
 async function work(input: unknown, context: Context): Promise<unknown> {
-  const { ms = 0, untilStopped = false, say = null } = (input ?? {}) as TaskStep;
+  const { ms = 0, blocking = false, untilStopped = false, say = null } = (input ?? {}) as TaskStep;
   if (untilStopped) {
     await new Promise<void>((resolve) => context.signal.addEventListener('abort', () => resolve()));
     const { code } = context.signal.reason as { code?: string };
@@ -40,7 +42,8 @@ async function work(input: unknown, context: Context): Promise<unknown> {
     });
     throw context.signal.reason;
   }
-  if (ms > 0) await delay(ms);
+  if (blocking) for (const end = performance.now() + ms; performance.now() < end; );
+  else if (ms > 0) await delay(ms);
   return { say, agent: context.agent, attempt: context.attempt, pid: process.pid };
 }
 
