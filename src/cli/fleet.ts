@@ -3,7 +3,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MusterError } from '../errors.js';
+import { errorRecord, MusterError } from '../errors.js';
 import { type Guard, type Running, startGuard } from '../local/guard.js';
 import { freePorts } from '../local/ports.js';
 import { logOf } from '../local/server.js';
@@ -44,6 +44,7 @@ export interface Fleet {
   stop(): Promise<void>;
 }
 
+const NOT_STARTED = { status: 500, retryable: false };
 const READY_MS = 30_000;
 const GRACE_MS = 3_000;
 const LONGEST_PAUSE_MS = 30_000;
@@ -61,8 +62,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   }
 }
 
-function startPrivateServers({ servicesDirectory, keepData, log }: FleetOptions): Promise<Services> {
-  return startServices({ directory: servicesDirectory, keepData, log });
+async function startPrivateServers({ servicesDirectory, keepData, log }: FleetOptions): Promise<Services> {
+  try {
+    return await startServices({ directory: servicesDirectory, keepData, log });
+  } catch (cause) {
+    // Its messages already say cause, effect and next step.
+    throw new MusterError('NOT_STARTED', NOT_STARTED, errorRecord(cause).message, { cause });
+  }
 }
 
 async function startMembers(
@@ -209,10 +215,9 @@ class Member {
 
 function notStarted(name: string, late: boolean, words: string): MusterError {
   const cause = late ? `was not ready within ${READY_MS / 1000} s` : 'ended while starting';
-  const traits = { status: 500, retryable: false };
   return new MusterError(
     'NOT_STARTED',
-    traits,
+    NOT_STARTED,
     `The process '${name}' ${cause}, so everything was stopped. It said:\n  ${words}`,
   );
 }
