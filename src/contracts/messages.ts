@@ -36,6 +36,15 @@ export const responseEvent = z.looseObject({
 });
 export type ResponseEvent = z.infer<typeof responseEvent>;
 
+const ofTask = {
+  task_id: taskId,
+  agent_id: name,
+  attempt: z.int().min(1).optional().meta({
+    description:
+      "The message's header x-muster-attempt. With it a report that comes late is told from one of the next attempt.",
+  }),
+};
+
 /** What a bus-only agent publishes to the exchange `muster.result`; the AMQP `type` property repeats `type`. */
 export const report = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('agent.register'), agent: agentCard }),
@@ -43,30 +52,24 @@ export const report = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('agent.leave'), agent_id: name }),
   z.looseObject({
     type: z.literal('task.started'),
-    task_id: taskId,
-    agent_id: name,
-    redelivered: z
-      .boolean()
-      .optional()
-      .meta({
-        description: 'As the broker flagged the delivery: an earlier attempt of this agent ended without a report.',
-      }),
+    ...ofTask,
+    redelivered: z.boolean().optional().meta({
+      description: 'As the broker flagged the delivery: an earlier attempt of this agent ended without a report.',
+    }),
     task: taskMessage.optional().meta({
       description: 'The message as it came. A task that was published without a record is stored from it.',
     }),
   }),
   z.looseObject({
     type: z.literal('task.progressed'),
-    task_id: taskId,
-    agent_id: name,
+    ...ofTask,
     fraction: z.number().min(0).max(1),
     note: z.string().max(500).optional(),
   }),
-  z.looseObject({ type: z.literal('task.completed'), task_id: taskId, agent_id: name, output: z.json().optional() }),
+  z.looseObject({ type: z.literal('task.completed'), ...ofTask, output: z.json().optional() }),
   z.looseObject({
     type: z.literal('task.failed'),
-    task_id: taskId,
-    agent_id: name,
+    ...ofTask,
     error: errorRecord,
     retryable: z.boolean().optional(),
   }),

@@ -129,7 +129,9 @@ export function parseBody(message: IncomingMessage): unknown {
     throw Malformed('The CloudEvents envelope', "it has no specversion '1.0', or no data");
   }
   const { data, id } = envelope;
-  return typeof data === 'object' && data !== null && !Array.isArray(data) && !('id' in data) ? { id, ...data } : data;
+  // Reports and runs have ids of their own, or none: only a task is named by its envelope.
+  const isTask = typeof data === 'object' && data !== null && 'capability' in data && !('id' in data);
+  return isTask ? { id, ...data } : data;
 }
 
 /**
@@ -147,14 +149,23 @@ export function decodeTask(
     return { id: message.messageId, task: body as TaskMessage, foreign: false };
   }
   const task = validate(taskMessage, body, 'The task message');
-  const id = task.id ?? message.messageId;
+  const id = task.id ?? message.messageId ?? cloudEventId(message);
   if (id === undefined)
-    throw InvalidInput('The task message', "it has no id: set the AMQP property message_id or the field 'id'");
+    throw InvalidInput(
+      'The task message',
+      "it has no id: set the AMQP property message_id, the field 'id', or the header cloudEvents_id",
+    );
   if (message.messageId !== undefined && message.messageId !== id) {
     throw InvalidInput('The task message', `its id '${id}' is not its message_id '${message.messageId}'`);
   }
   validate(taskMessage.shape.id, id, 'The task id');
   return { id, task, foreign: true };
+}
+
+/** CloudEvents 1.0 in binary mode: the attributes are headers, with one of the three prefixes in use. */
+function cloudEventId({ headers }: IncomingMessage): string | undefined {
+  const id = headers.cloudEvents_id ?? headers['cloudEvents:id'] ?? headers['ce-id'];
+  return typeof id === 'string' ? id : undefined;
 }
 
 /** The record that a published task lacks in the store. */

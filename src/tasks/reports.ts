@@ -2,32 +2,42 @@
 // same scripts and the same fence. The holder of such a task is 'bus:<agent id>'.
 import { capabilityTopology, inboxTopology } from '../bus/topology.js';
 import { type Report, report } from '../contracts/messages.js';
+import { splitTaskId } from '../contracts/names.js';
 import type { RetryPolicy, Task } from '../contracts/task.js';
 import { type AttemptEnd, verdictOf } from '../decide/settle.js';
-import type { AgentStore, Bus, Delivery, Random, TaskStore } from '../ports.js';
+import { InvalidInput } from '../errors.js';
+import type { AgentStore, Bus, Clock, Delivery, Random, TaskStore } from '../ports.js';
 import type { Emitter } from '../telemetry/emitter.js';
+import { newTraceparent } from '../telemetry/tracing.js';
 import type { TaskManager } from './manager.js';
-import { parseBody, validate } from './prepare.js';
+import { type Limits, parseBody, prepareForeign, validate } from './prepare.js';
 
 export interface ReportsParts {
   readonly bus: Bus;
   readonly tasks: TaskStore;
   readonly agents: AgentStore;
+  readonly clock: Clock;
   readonly random: Random;
   readonly prefix: string;
   readonly emitter: Emitter;
   readonly manager: TaskManager;
   readonly heartbeatMs: number;
+  readonly limits: Limits;
 }
 
 /** Beats missed before a bus-only agent is stale. */
 const MISSED = 3;
+/** Another manager may be storing the task at this moment: it was told that the task started. */
+const ADOPTION_MS = 250;
+const ADOPTION_LOOKS = 8;
 
 type OfTask = Extract<Report, { task_id: string }>;
 type Held = { readonly token: number; readonly failedAttempts: number };
 
 export class Reports {
   readonly #parts: ReportsParts;
+  /** The last report under way of each agent and task: the next of the same waits for it. */
+  readonly #turns = new Map<string, Promise<void>>();
 
   constructor(parts: ReportsParts) {
     this.#parts = parts;
@@ -42,6 +52,27 @@ export class Reports {
         ? { ...body, type: delivery.message.type }
         : body;
     const said = validate(report, typed, 'The report');
+    const about =
+      said.type === 'agent.register' ? said.agent.agent_id : 'task_id' in said ? said.task_id : said.agent_id;
+    return this.#inTurn(about, () => this.#apply(said));
+  }
+
+  /** Reports are delivered in order, many at once: 'completed' must not overtake 'started'. */
+  async #inTurn(about: string, apply: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(about);
+    const turn = (async () => {
+      await before?.catch(() => undefined);
+      await apply();
+    })();
+    this.#turns.set(about, turn);
+    try {
+      await turn;
+    } finally {
+      if (this.#turns.get(about) === turn) this.#turns.delete(about);
+    }
+  }
+
+  async #apply(said: Report): Promise<void> {
     switch (said.type) {
       case 'agent.register':
         return this.#register(said.agent);
@@ -82,14 +113,17 @@ export class Reports {
   async #ofTask(said: OfTask): Promise<void> {
     const { tasks, emitter } = this.#parts;
     const holder = holderOf(said.agent_id);
-    const task = await tasks.find(said.task_id);
+    const task = (await tasks.find(said.task_id)) ?? (await this.#adopt(said)) ?? (await this.#adopted(said));
     if (task === undefined) {
-      // Its record is gone (retention), so there is nothing left to change.
+      // Its record is gone (retention), or it never had one and nobody sent us its message: there is nothing to change.
       emitter.emit('task.stale', { task: said.task_id, capability: '', agent: said.agent_id });
       return;
     }
     const started = said.type === 'task.started';
-    const held = await this.#hold(task, holder, started && said.redelivered === true);
+    const redelivered = started && said.redelivered === true;
+    const over =
+      task.status !== 'running' && !redelivered && said.attempt !== undefined && said.attempt <= task.attempt;
+    const held = over ? undefined : await this.#hold(task, holder, redelivered);
     if (held === undefined) {
       emitter.emit('task.stale', { task: task.id, capability: task.capability, agent: said.agent_id });
       return;
@@ -118,6 +152,29 @@ export class Reports {
     await this.#settle(task, holder, held, end);
   }
 
+  /** A task that a foreign client published has no record until someone takes it: this agent did, and sent us its message. */
+  async #adopt(said: OfTask): Promise<Task | undefined> {
+    if (said.type !== 'task.started' || said.task === undefined) return undefined;
+    const { task_id: id, task } = said;
+    const { tasks, manager, random, limits } = this.#parts;
+    if (task.id !== undefined && task.id !== id)
+      throw InvalidInput('The report', `its task_id '${id}' is not the id '${task.id}' of its task`);
+    const traceparent = task.traceparent ?? newTraceparent(random, true);
+    const origin = { traceparent, root: splitTaskId(id).run, hops: 0 };
+    if (!(await manager.adopt(prepareForeign(id, task, traceparent, limits), origin))) return undefined;
+    return tasks.find(id);
+  }
+
+  async #adopted(said: OfTask): Promise<Task | undefined> {
+    if (said.type === 'task.started') return undefined;
+    for (let look = 0; look < ADOPTION_LOOKS; look++) {
+      await new Promise<void>((resolve) => this.#parts.clock.after(ADOPTION_MS, resolve));
+      const task = await this.#parts.tasks.find(said.task_id);
+      if (task !== undefined) return task;
+    }
+    return undefined;
+  }
+
   /** The attempt this agent holds: begun by an earlier report, or begun now. undefined: the task is someone else's, or over. */
   async #hold(task: Task, holder: string, redelivered: boolean): Promise<Held | undefined> {
     const { tasks, emitter } = this.#parts;
@@ -126,6 +183,11 @@ export class Reports {
       return token === undefined ? undefined : { token, failedAttempts: task.failed_attempts };
     }
     const claim = await tasks.claim({ id: task.id, holder, redelivered });
+    if (claim.outcome === 'held' && claim.by === holder) {
+      // Another manager heard of this attempt between our look and our claim.
+      const token = await tasks.token(task.id, holder);
+      return token === undefined ? undefined : { token, failedAttempts: task.failed_attempts };
+    }
     if (claim.outcome !== 'granted') return undefined;
     emitter.emit('task.started', {
       task: task.id,
@@ -160,7 +222,7 @@ export class Reports {
       emitter.emit('task.completed', {
         ...about,
         agent,
-        duration_ms: began === undefined ? 0 : Math.max(0, Date.now() - began),
+        duration_ms: began === undefined ? 0 : Math.max(0, this.#parts.clock.now() - began),
       });
     } else if (verdict.do === 'retry') {
       emitter.emit('task.retrying', { ...about, after_ms: verdict.afterMs, error: verdict.error.message });
