@@ -7,7 +7,8 @@ import { Consumer, type ConsumerContext } from './consumer.js';
 import { Declarer } from './declarer.js';
 import { Getter } from './getter.js';
 import { LanePool } from './lane.js';
-import { Publisher, type PublishLimits } from './publisher.js';
+import type { PublishLimits } from './pending.js';
+import { Publisher } from './publisher.js';
 import { Sender } from './sender.js';
 import { within } from './within.js';
 
@@ -29,6 +30,7 @@ export interface BusOptions extends Partial<PublishLimits> {
 const CLOSE_MS = 5000;
 // Republishing before the topology is back would be returned; waiting for ever would be worse than that.
 const TOPOLOGY_PATIENCE_MS = 2000;
+const INSTANCE_PATIENCE_MS = 1000;
 
 /** Connects. Rejects with BROKER_REFUSED (login, virtual host) at once, with BROKER_UNAVAILABLE when the time is over. */
 export async function openBus(options: BusOptions): Promise<Bus> {
@@ -74,7 +76,7 @@ export async function openBus(options: BusOptions): Promise<Bus> {
   });
   const pause = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve));
   const declarer = new Declarer(consuming, pause, onProblem);
-  const lanes = new LanePool(() => consuming.openChannel('plain'));
+  const lanes = new LanePool(() => consuming.openChannel('plain'), clock);
   const getter = new Getter(consuming, declarer, lanes);
   const publisher = new Publisher(publishing, declarer, clock, limits);
   const sender = new Sender(publishing, declarer, clock, limits.maxPayloadBytes);
@@ -88,8 +90,12 @@ export async function openBus(options: BusOptions): Promise<Bus> {
           .filter((consumer) => declarer.isInstanceQueue(consumer.queue) === instance)
           .map((consumer) => consumer.restart()),
       );
-    // The broker may hold our old instance queue for seconds: work from the others must not wait for it.
-    await Promise.all([declarer.restoreInstances().then(() => restart(true)), restart(false)]);
+    // The broker may hold our old instance queue until it notices a dead connection: nothing else must wait that long.
+    const instances = declarer
+      .restoreInstances()
+      .then(() => restart(true))
+      .catch((error) => onProblem('topology', error));
+    await Promise.all([within(clock, INSTANCE_PATIENCE_MS, instances), restart(false)]);
   }
 
   let isFirst = true;

@@ -4,7 +4,7 @@ import { type Channel, type ChannelModel, type ConfirmChannel, connect } from 'a
 import { BrokerRefused, BrokerUnavailable, Closed, InvalidConfig } from '../errors.js';
 import type { BusState, Clock, Random } from '../ports.js';
 import { isRefusal, reason } from './answers.js';
-import { destroySocket, gatherWrites, writeStraight } from './socket.js';
+import { gatherWrites, hangUp, writeStraight } from './socket.js';
 import { within } from './within.js';
 
 const RPC_TIMEOUT_MS = 10_000;
@@ -164,7 +164,7 @@ export class Connection {
       return;
     }
     await within(this.#options.clock, graceMs, Promise.race([model.close(), this.#ended]));
-    destroySocket(model);
+    hangUp(model);
   }
 
   async #supervise(): Promise<void> {
@@ -201,7 +201,7 @@ export class Connection {
       const model = await connect(url.href, settings);
       const ended = this.#watch(model);
       if (this.#isClosed()) {
-        destroySocket(model);
+        hangUp(model);
         throw Closed('The bus');
       }
       gatherWrites(model);
@@ -214,7 +214,7 @@ export class Connection {
     } catch (error) {
       this.#turn += 1;
       // A connection on which nothing could be restored is of no use: begin again with a new one.
-      if (this.model !== undefined) destroySocket(this.model);
+      if (this.model !== undefined) hangUp(this.model);
       this.#drop(this.model, reason(error));
       throw error;
     }
@@ -236,7 +236,7 @@ export class Connection {
       });
       model.on('close', (error) => {
         // amqplib only half closes: a peer that never answers would keep the socket, and the process, for hours.
-        destroySocket(model);
+        hangUp(model);
         const why = error ?? cause ?? new Error('closed');
         this.#drop(model, reason(why));
         resolve(why);

@@ -11,6 +11,8 @@ import type { Lane, LanePool } from './lane.js';
 // Pause before subscribing again: random between 0 and 100, 200, 400, ... 10,000 ms.
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
+// AMQP has 16 bits for it.
+const MAX_PREFETCH = 65_535;
 
 export interface ConsumerContext {
   readonly connection: Connection;
@@ -121,6 +123,13 @@ export class Consumer implements Subscription {
       await this.#grow(lane);
       this.#failures = 0;
     } catch (error) {
+      // An answer that comes too late would start a second consumer beside the next one.
+      const lane = this.#lane;
+      if (lane !== undefined) {
+        this.#forget(lane);
+        lane.onLost = undefined;
+        this.#context.lanes.retire(lane);
+      }
       throw translate(error, this.#context.connection.where);
     }
   }
@@ -128,7 +137,7 @@ export class Consumer implements Subscription {
   /** Subscribes for the room there is: never more than the prefetch is unsettled here, whatever it was before. */
   async #grow(lane: Lane): Promise<void> {
     const { connection } = this.#context;
-    const room = this.#room();
+    const room = Math.min(MAX_PREFETCH, this.#room());
     // A prefetch of 0 would mean: no limit at all.
     if (this.#noAck ? this.#grants.length > 0 : room <= 0) return;
     const grant: Grant = {

@@ -22,6 +22,8 @@ export class Declarer {
   readonly #bindings = new Map<string, Binding>();
   /** Exchanges seen on the broker: publishing to one that is missing would close the publishing channel. */
   readonly #seenExchanges = new Set<string>(['']);
+  /** Under way: a thousand publishes to one exchange ask once. */
+  readonly #searches = new Map<string, Promise<boolean>>();
   readonly #seenQueues = new Set<string>();
   #channel: Channel | undefined;
   #turn: Promise<unknown> = Promise.resolve();
@@ -83,9 +85,17 @@ export class Declarer {
   /** Asks the broker about an exchange nobody declared here. */
   async findExchange(name: string): Promise<boolean> {
     if (this.#seenExchanges.has(name)) return true;
-    const found = await this.#connection.attempt(() => this.#found('exchange.declare', (ch) => ch.checkExchange(name)));
-    if (found !== undefined) this.#seenExchanges.add(name);
-    return found !== undefined;
+    let search = this.#searches.get(name);
+    if (search === undefined) {
+      const ask = () => this.#found('exchange.declare', (ch) => ch.checkExchange(name));
+      search = this.#connection.attempt(ask).then((found) => {
+        if (found !== undefined) this.#seenExchanges.add(name);
+        return found !== undefined;
+      });
+      this.#searches.set(name, search);
+      search.finally(() => this.#searches.delete(name)).catch(() => {});
+    }
+    return search;
   }
 
   /** Asked before the first get: one from a missing queue would close the channel under unsettled deliveries. */
@@ -142,13 +152,14 @@ export class Declarer {
   }
 
   async #patiently(declare: () => Promise<unknown>, patienceMs: number): Promise<void> {
+    const model = this.#connection.model;
     for (let waited = 0; ; waited += LOCKED_RETRY_MS) {
       try {
         await declare();
         return;
       } catch (error) {
         const locked = causeCode(error) === 405;
-        if (!locked || waited >= patienceMs || this.#connection.model === undefined) throw error;
+        if (!locked || waited >= patienceMs || this.#connection.model !== model) throw error;
         await this.#pause(LOCKED_RETRY_MS);
       }
     }
@@ -176,7 +187,10 @@ export class Declarer {
         return await this.#connection.rpc(what, ask(channel));
       } catch (error) {
         // What timed out may still be answered: the next call must not take that answer for its own.
-        if (this.#channel === channel) this.#channel = undefined;
+        if (this.#channel === channel) {
+          this.#channel = undefined;
+          channel.close().catch(() => {});
+        }
         throw translate(error, this.#connection.where);
       }
     });

@@ -49,8 +49,9 @@ export class Getter {
       const raw = await this.#connection.rpc('basic.get', lane.channel.get(queue));
       return raw === false ? undefined : new Arrival(fromAmqp(raw, queue), lane, raw.fields.deliveryTag);
     } catch (error) {
-      // Whatever this channel answers later is not for the next get.
-      this.#seats = this.#seats.filter((other) => other !== seat);
+      // Whatever this channel answers later is not for the next get, and goes back to its queue.
+      this.#drop(seat);
+      seat.lane.then((lane) => this.#lanes.retire(lane)).catch(() => {});
       throw translate(error, this.#connection.where);
     } finally {
       seat.busy -= 1;

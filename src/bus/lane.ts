@@ -1,13 +1,17 @@
 // A channel on which deliveries arrive, with the book of their tags: acks are gathered and leave as few frames as possible.
 // One `ack(multiple)` covers the oldest deliveries that are all settled; those behind an unsettled one are acked singly.
 import type { Channel, Message } from 'amqplib';
+import type { Clock } from '../ports.js';
 
 const FLUSH_AT = 32;
 
 export class Lane {
   readonly channel: Channel;
+  readonly #clock: Clock;
   /** False once the channel is gone: its tags mean nothing any more, or other messages on the next channel. */
   isOpen = true;
+  /** When acks were sent last. */
+  flushedAt = Number.NEGATIVE_INFINITY;
   /** Called when the channel is lost. */
   onLost: (() => void) | undefined;
   /** Called when the last delivery is settled. */
@@ -21,8 +25,9 @@ export class Lane {
     this.flush();
   };
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, clock: Clock) {
     this.channel = channel;
+    this.#clock = clock;
     channel.on('close', () => {
       this.isOpen = false;
       this.onLost?.();
@@ -67,6 +72,7 @@ export class Lane {
     if (acked.length === 0) return;
     this.#acked = [];
     if (!this.isOpen) return;
+    this.flushedAt = this.#clock.monotonic();
     const oldest: number = this.#unsettled.values().next().value ?? Number.POSITIVE_INFINITY;
     let last = 0;
     let covered = 0;
@@ -87,21 +93,25 @@ function tagged(deliveryTag: number): Message {
 }
 
 const MAX_IDLE = 8;
+// The broker keeps acks for a quorum queue in the channel while 32 others are being committed, and forgets them when it closes.
+const ACK_MS = 50;
 
 /** Lanes of one connection. One that is not needed any more serves the next: an idle agent subscribes with every pause. */
 export class LanePool {
   readonly #open: () => Promise<Channel>;
+  readonly #clock: Clock;
   #idle: Lane[] = [];
   readonly #all = new Set<Lane>();
 
-  constructor(open: () => Promise<Channel>) {
+  constructor(open: () => Promise<Channel>, clock: Clock) {
     this.#open = open;
+    this.#clock = clock;
   }
 
   async take(): Promise<Lane> {
     const idle = this.#idle.pop();
     if (idle?.isOpen) return idle;
-    const lane = new Lane(await this.#open());
+    const lane = new Lane(await this.#open(), this.#clock);
     this.#all.add(lane);
     lane.channel.on('close', () => {
       this.#all.delete(lane);
@@ -130,6 +140,13 @@ export class LanePool {
 
   /** Sends every ack, and waits until the broker has read them. */
   async close(): Promise<void> {
+    const now = this.#clock.monotonic();
+    let rest = 0;
+    for (const lane of this.#all) {
+      lane.flush();
+      rest = Math.max(rest, lane.flushedAt + ACK_MS - now);
+    }
+    if (rest > 0) await new Promise<void>((resolve) => void this.#clock.after(rest, resolve));
     await Promise.all([...this.#all].map((lane) => this.#close(lane).catch(() => {})));
   }
 

@@ -1,6 +1,6 @@
 // Confirmed publishing: resolves when the broker says a queue has the message, and sends it again after a lost connection.
 // waiting -> in flight (written, unconfirmed) -> confirmed | returned; a nack or a lost channel leads back to waiting.
-import type { ConfirmChannel, Message, Options } from 'amqplib';
+import type { ConfirmChannel, Message } from 'amqplib';
 import {
   BrokerRefused,
   BrokerUnavailable,
@@ -13,36 +13,11 @@ import {
 } from '../errors.js';
 import type { Cancel, Clock, OutgoingMessage } from '../ports.js';
 import { blamed, reason } from './answers.js';
-import { checkMessage, returnMark, toOptions } from './codec.js';
+import { checkMessage, returnMark } from './codec.js';
 import type { Connection } from './connection.js';
 import type { Declarer } from './declarer.js';
+import { isSame, type Pending, type PublishLimits, pendingOf } from './pending.js';
 import { within } from './within.js';
-
-export interface PublishLimits {
-  /** A publish without an answer for this long fails. Default 10,000. */
-  readonly publishTimeoutMs: number;
-  /** Publishes that may wait for an answer at once; above it THROTTLED. Default 10,000. */
-  readonly maxPending: number;
-  /** Bytes of their bodies. Default 64 MiB. */
-  readonly maxPendingBytes: number;
-  readonly maxPayloadBytes: number;
-}
-
-interface Pending {
-  readonly message: OutgoingMessage;
-  readonly options: Options.Publish;
-  readonly mark: number | undefined;
-  readonly deadline: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-  /** It was on the wire once: from then on, no answer means that the outcome is unknown. */
-  written: boolean;
-  returned: boolean;
-  nacks: number;
-  /** After a nack, not before this time. */
-  dueAt: number;
-  settled: boolean;
-}
 
 // More unconfirmed messages on the wire do not make it faster, and all of them would end as unknown in an outage.
 const WINDOW = 1000;
@@ -58,6 +33,8 @@ export class Publisher {
   readonly #clock: Clock;
   readonly #limits: PublishLimits;
   #channel: ConfirmChannel | undefined;
+  /** amqplib refuses to write to it: its end is about to be announced. */
+  #isEnding = false;
   /** The broker counts the publishes of a channel from 1 and confirms by that number. */
   #sequence = 0;
   #inFlight = new Map<number, Pending>();
@@ -99,19 +76,8 @@ export class Publisher {
         throw Throttled(`${this.#pendingBytes} bytes wait for its answer`);
       }
       const mark = message.messageId === undefined ? ++this.#marks : undefined;
-      const pending: Pending = {
-        message,
-        options: toOptions(message, true, message.persistent !== false, mark),
-        mark,
-        deadline: this.#clock.monotonic() + publishTimeoutMs,
-        resolve,
-        reject,
-        written: false,
-        returned: false,
-        nacks: 0,
-        dueAt: 0,
-        settled: false,
-      };
+      const deadline = this.#clock.monotonic() + publishTimeoutMs;
+      const pending = pendingOf(message, mark, deadline, resolve, reject);
       this.#pending += 1;
       this.#pendingBytes += message.body.length;
       this.#tick ??= this.#clock.after(TICK_MS, this.#onTick);
@@ -124,6 +90,7 @@ export class Publisher {
   async restore(): Promise<void> {
     const channel = await this.#connection.openChannel('confirm');
     this.#sequence = 0;
+    this.#isEnding = false;
     channel.on('ack', (confirm) => this.#confirmed(confirm, false));
     channel.on('nack', (confirm) => this.#confirmed(confirm, true));
     channel.on('return', (raw) => this.#returned(raw));
@@ -155,7 +122,8 @@ export class Publisher {
   }
 
   #canWrite(): boolean {
-    return this.#channel !== undefined && this.#connection.state === 'ready' && this.#inFlight.size < WINDOW;
+    const { state } = this.#connection;
+    return this.#channel !== undefined && !this.#isEnding && state === 'ready' && this.#inFlight.size < WINDOW;
   }
 
   /** Sends what waits, as far as the window allows. */
@@ -176,7 +144,7 @@ export class Publisher {
       this.#channel!.publish(message.exchange, message.routingKey, message.body, options);
     } catch (error) {
       if (error instanceof Error && error.name === 'IllegalOperationError') {
-        this.#channel = undefined;
+        this.#isEnding = true;
         return false;
       }
       // amqplib could not encode it; nothing was written and no number was used up.
@@ -184,6 +152,7 @@ export class Publisher {
       return true;
     }
     pending.written = true;
+    pending.refused = false;
     this.#sequence += 1;
     this.#inFlight.set(this.#sequence, pending);
     return true;
@@ -214,8 +183,9 @@ export class Publisher {
     else {
       // A queue without a leader for a moment, or full: the same message again, a little later each time.
       pending.nacks += 1;
-      pending.dueAt =
-        this.#clock.monotonic() + Math.min(NACK_PAUSE_CAP_MS, NACK_PAUSE_MS * 2 ** Math.min(pending.nacks, 8));
+      pending.refused = true;
+      const pause = Math.min(NACK_PAUSE_CAP_MS, NACK_PAUSE_MS * 2 ** Math.min(pending.nacks, 8));
+      pending.dueAt = Math.min(pending.deadline, this.#clock.monotonic() + pause);
       this.#nacked.push(pending);
     }
   }
@@ -223,19 +193,10 @@ export class Publisher {
   /** A return comes before its confirm, in the order of publishing. */
   #returned(raw: Message): void {
     const mark = returnMark(raw);
-    const { exchange, routingKey } = raw.fields;
     for (const pending of this.#inFlight.values()) {
-      const { message } = pending;
-      const same =
-        mark !== undefined
-          ? pending.mark === mark
-          : message.messageId === raw.properties.messageId &&
-            message.exchange === exchange &&
-            message.routingKey === routingKey;
-      if (same && !pending.returned) {
-        pending.returned = true;
-        return;
-      }
+      if (pending.returned || !isSame(pending, raw, mark)) continue;
+      pending.returned = true;
+      return;
     }
   }
 
@@ -254,7 +215,8 @@ export class Publisher {
   }
 
   #lost(channel: ConfirmChannel): void {
-    if (this.#channel === channel) this.#channel = undefined;
+    if (this.#channel !== channel) return;
+    this.#channel = undefined;
     // What was in flight goes again, in its order, before what was never sent. Consumers drop the copies.
     const again = [...this.#inFlight.values()].filter((pending) => !pending.settled);
     for (const pending of again) pending.returned = false;
@@ -298,7 +260,7 @@ export class Publisher {
 
   /** Why a message that is not on the wire was not sent, or not again. */
   #expired(pending: Pending): Error {
-    if (pending.nacks > 0) return PublishNacked(pending.message.exchange);
+    if (pending.refused) return PublishNacked(pending.message.exchange);
     if (pending.written) return this.#unknown(pending);
     const { state, why, where } = this.#connection;
     if (state === 'blocked') return Throttled(`it is blocked: ${why}`);

@@ -17,9 +17,12 @@ export function unsentBytes(model: ChannelModel): number {
   return socketOf(model)?.writableLength ?? 0;
 }
 
-/** Ends a connection without a word: for a peer that does not answer, and for sockets half closed. */
-export function destroySocket(model: ChannelModel): void {
-  socketOf(model)?.destroy();
+/**
+ * Ends a connection without a word: for a peer that does not answer, and for sockets half closed. With an error, because amqplib
+ * does not notice a plain close, and would keep its channels and its heartbeat.
+ */
+export function hangUp(model: ChannelModel): void {
+  socketOf(model)?.destroy(new Error('hung up'));
 }
 
 function socketOf(model: ChannelModel): Socket | undefined {
