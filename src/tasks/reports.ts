@@ -52,8 +52,7 @@ export class Reports {
         ? { ...body, type: delivery.message.type }
         : body;
     const said = validate(report, typed, 'The report');
-    const about =
-      said.type === 'agent.register' ? said.agent.agent_id : 'task_id' in said ? said.task_id : said.agent_id;
+    const about = aboutOf(said);
     return this.#inTurn(about, () => this.#apply(said));
   }
 
@@ -230,6 +229,19 @@ export class Reports {
       emitter.emit('task.dead', { ...about, reason: verdict.reason, error: verdict.error.message });
     }
     await manager.follow(answer);
+  }
+}
+
+/** Whose order matters: a task's reports among themselves, an agent's among themselves. */
+function aboutOf(said: Report): string {
+  switch (said.type) {
+    case 'agent.register':
+      return said.agent.agent_id;
+    case 'agent.heartbeat':
+    case 'agent.leave':
+      return said.agent_id;
+    default:
+      return said.task_id;
   }
 }
 

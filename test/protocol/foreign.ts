@@ -68,10 +68,15 @@ export class Foreign {
 
   /** An SDK agent. */
   async join(id: string, offer: Offer): Promise<void> {
-    this.#agents.add(id);
-    this.#capabilities.add(offer.name);
+    this.remember(id, offer.name);
     const running = await agent(id, offer).start({ settings: this.settings });
     this.#closing.push(() => running.stop());
+  }
+
+  /** An agent that others start: its queues are removed with the rest. */
+  remember(id: string, capability: string): void {
+    this.#agents.add(id);
+    this.#capabilities.add(capability);
   }
 
   /** Runs an example to its end. */
@@ -114,8 +119,7 @@ export class Foreign {
 
   /** A foreign agent: remembered, so that its queues are removed. */
   startAgent(file: string, id: string, capability: string, ready?: string) {
-    this.#agents.add(id);
-    this.#capabilities.add(capability);
+    this.remember(id, capability);
     return this.start(file, [id, capability], ready);
   }
 
