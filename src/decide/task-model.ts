@@ -6,7 +6,7 @@ import type { NewTask, StoreNotice, SubmitContext } from '../ports.js';
 import type { StoredState } from './task-state.js';
 
 /** Dependents told of an ended task in one call; the rest waits for release(). No call may keep a store busy for long. */
-export const SPREAD_BUDGET = 500;
+export const SPREAD_BUDGET = 250;
 /** How long a process that was handed a ready task has to dispatch it before a relay does. */
 export const DISPATCH_MS = 2000;
 /** Larger outputs (UTF-8 bytes of their JSON) are left out of notices. */

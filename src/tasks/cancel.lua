@@ -14,6 +14,6 @@ if t[1] == 'running' then
   holder = t[2]
   notify(holder, '{"kind":"cancel","id":"' .. id .. '","reason":"' .. ARGV[6] .. '"}')
 end
-local more = spread(spreading, 500, out, ended)
+local more = spread(spreading, BUDGET, out, ended)
 flush_notices()
 return { 'cancelled', t[1], holder, t[3], out, ended, more }

@@ -5,7 +5,7 @@ local answers = {}
 local i = 4
 while ARGV[i] do
   local id, holder = ARGV[i], ARGV[i + 1]
-  local t = redis.call('HMGET', K('task', id), 's', 'h', 'd')
+  local t = redis.call('HMGET', K('task', id), unpack(GRANT_FIELDS))
   local answer
   if not t[1] then
     answer = { 'unknown' }
@@ -18,7 +18,7 @@ while ARGV[i] do
       t[1] = 'ready'
     end
     if t[1] == 'ready' and not late then
-      local g = grant(id, holder)
+      local g = grant(id, holder, t)
       answer = { 'granted', g[1], g[2], g[3], g[4], g[5] }
     elseif t[1] == 'running' then
       answer = { 'held', t[2] }

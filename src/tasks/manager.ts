@@ -186,7 +186,7 @@ export class TaskManager {
 
   /** What a settlement set off: dispatches what became ready, announces what fell, and goes on while more waits. */
   async follow(answer: SettleAnswer): Promise<void> {
-    for (let step: SettleAnswer = answer; ; step = await this.#parts.tasks.release(500)) {
+    for (let step: SettleAnswer = answer; ; step = await this.#parts.tasks.release(250)) {
       this.release(step.ready);
       for (const end of step.ended) {
         const { id: task, capability, reason } = end;

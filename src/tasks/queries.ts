@@ -1,18 +1,18 @@
 // The reading half of TaskStore on Redis: what a task, a run and the ready sets look like now. Never changes anything.
-import type { Redis } from 'ioredis';
+import type { ChainableCommander, Redis } from 'ioredis';
 import { joinTaskId, splitTaskId } from '../contracts/names.js';
-import { PRIORITIES, type PriorityClass } from '../contracts/priority.js';
-import type { FailureRule, Run, Task, TaskOutcome, TaskState } from '../contracts/task.js';
+import type { PriorityClass } from '../contracts/priority.js';
+import type { Run, Task, TaskOutcome } from '../contracts/task.js';
+import { MusterError, StoreUnavailable } from '../errors.js';
 import type { Overdue, TaskFilter, TaskStore } from '../ports.js';
 import type { Keys } from '../redis/keys.js';
+import { type Hash, isAlone, isConfirmed, runOfOne, toOverdue, toRun, toTask } from './records.js';
 
 const CLASSES = [0, 1, 2, 3] as const;
-const RULES: Record<string, FailureRule> = { f: 'fail', s: 'skip', c: 'continue' };
 /** How many stored tasks `list` looks through at most when no index answers the question. */
 const SCAN_LIMIT = 20_000;
-
-const iso = (ms: string | undefined): string | undefined =>
-  ms === undefined ? undefined : new Date(Number(ms)).toISOString();
+/** Read together: tasks, or entries of an index. */
+const PAGE = 200;
 
 export class TaskQueries {
   protected readonly redis: Redis;
@@ -23,178 +23,156 @@ export class TaskQueries {
     this.keys = keys;
   }
 
-  async find(id: string): Promise<Task | undefined> {
-    return (await this.#load([id]))[0];
+  find(id: string): Promise<Task | undefined> {
+    return asked('find', async () => (await this.#load([id]))[0]);
   }
 
-  async body(id: string): Promise<string | undefined> {
-    return (await this.redis.get(this.keys.body(id))) ?? undefined;
+  body(id: string): Promise<string | undefined> {
+    return asked('body', async () => (await this.redis.get(this.keys.body(id))) ?? undefined);
   }
 
-  async token(id: string, holder: string): Promise<number | undefined> {
-    const [state, by, token] = await this.redis.hmget(this.keys.task(id), 's', 'h', 'k');
-    return state === 'running' && by === holder ? Number(token) : undefined;
+  token(id: string, holder: string): Promise<number | undefined> {
+    return asked('token', async () => {
+      const [state, by, token] = await this.redis.hmget(this.keys.task(id), 's', 'h', 'k');
+      return state === 'running' && by === holder ? Number(token) : undefined;
+    });
   }
 
-  async findRun(id: string): Promise<Run | undefined> {
-    const r = await this.redis.hgetall(this.keys.run(id));
-    if (r.s !== undefined) {
-      const finished = iso(r.t3);
-      return {
-        id,
-        status: r.s as Run['status'],
-        total: Number(r.n),
-        done: Number(r.done),
-        failed: Number(r.bad),
-        labels: JSON.parse(r.lb ?? '{}'),
-        submitted_at: iso(r.t0)!,
-        ...(finished === undefined ? {} : { finished_at: finished }),
-      };
-    }
-    const task = await this.find(id);
-    if (task === undefined) return undefined;
-    const final = task.finished_at !== undefined;
-    return {
-      id,
-      status: !final ? 'running' : task.status === 'completed' ? 'completed' : 'failed',
-      total: 1,
-      done: final ? 1 : 0,
-      failed: final && task.status !== 'completed' ? 1 : 0,
-      labels: {},
-      submitted_at: task.submitted_at,
-      ...(task.finished_at === undefined ? {} : { finished_at: task.finished_at }),
-    };
+  findRun(id: string): Promise<Run | undefined> {
+    return asked('findRun', async () => {
+      const hash = await this.redis.hgetall(this.keys.run(id));
+      if (hash.s !== undefined) return toRun(id, hash);
+      const task = await this.find(id);
+      return task === undefined ? undefined : runOfOne(task);
+    });
   }
 
-  async runTasks(run: string): Promise<readonly string[]> {
-    const members = await this.redis.lrange(this.keys.members(run), 0, -1);
-    if (members.length > 0) return members.map((key) => joinTaskId(run, key));
-    return (await this.redis.exists(this.keys.task(run))) === 1 ? [run] : [];
+  runTasks(run: string): Promise<readonly string[]> {
+    return asked('runTasks', async () => {
+      const members = await this.redis.lrange(this.keys.members(run), 0, -1);
+      if (members.length > 0) return members.map((key) => joinTaskId(run, key));
+      return (await this.redis.exists(this.keys.task(run))) === 1 ? [run] : [];
+    });
   }
 
-  async list(filter: TaskFilter): Promise<readonly Task[]> {
-    const wanted = (task: Task): boolean =>
-      (filter.states === undefined || filter.states.includes(task.status)) &&
-      (filter.capability === undefined || task.capability === filter.capability);
-    const found: Task[] = [];
-    let seen = 0;
-    for await (const ids of this.#candidates(filter)) {
-      for (const task of await this.#load(ids)) if (wanted(task) && found.length < filter.limit) found.push(task);
-      seen += ids.length;
-      if (found.length >= filter.limit || seen >= SCAN_LIMIT) break;
-    }
-    return found;
+  list(filter: TaskFilter): Promise<readonly Task[]> {
+    return asked('list', async () => {
+      const found: Task[] = [];
+      let seen = 0;
+      for await (const ids of this.#candidates(filter)) {
+        for (const task of await this.#load(ids)) if (isWanted(task, filter)) found.push(task);
+        seen += ids.length;
+        if (found.length >= filter.limit || seen >= SCAN_LIMIT) break;
+      }
+      return found.slice(0, filter.limit);
+    });
   }
 
-  async *#candidates(filter: TaskFilter): AsyncGenerator<string[]> {
+  /** Ids in pages, from the smallest index that holds all that is asked for. */
+  async *#candidates(filter: TaskFilter): AsyncGenerator<readonly string[]> {
+    const states = filter.states ?? [];
+    const only = (...names: string[]) => states.length > 0 && states.every((state) => names.includes(state));
     if (filter.run !== undefined) {
-      const all = await this.runTasks(filter.run);
-      for (let i = 0; i < all.length; i += 200) yield all.slice(i, i + 200);
-      return;
-    }
-    const states = new Set(filter.states ?? []);
-    const only = (...names: string[]) => states.size > 0 && [...states].every((state) => names.includes(state));
-    if (only('ready', 'dispatched')) {
-      for (const priority of CLASSES)
-        yield await this.redis.zrange(this.keys.ready(priority), 0, String(filter.limit * 4));
+      yield* pages(await this.runTasks(filter.run));
+    } else if (only('ready', 'dispatched')) {
+      for (const priority of CLASSES) yield* this.#pagesOf(this.keys.ready(priority));
     } else if (only('running')) {
-      for (const instance of await this.redis.zrange(this.keys.instances, 0, '-1'))
-        yield await this.redis.smembers(this.keys.held(instance));
+      for (const instance of await this.redis.zrange(this.keys.instances, 0, '-1')) {
+        yield* pages(await this.redis.smembers(this.keys.held(instance)));
+      }
     } else if (only('scheduled', 'retrying')) {
-      yield await this.redis.zrange(this.keys.timers, 0, String(filter.limit * 4));
+      yield* this.#pagesOf(this.keys.timers);
     } else {
-      for (let from = 0; ; from += 100) {
-        const runs = await this.redis.zrevrange(this.keys.runs, from, String(from + 99));
-        if (runs.length === 0) return;
-        for (const run of runs) yield [...(await this.runTasks(run))];
+      for await (const runs of this.#pagesOf(this.keys.runs, 'newest first')) {
+        for (const run of runs) yield* pages(await this.runTasks(run));
       }
     }
   }
 
-  async readyTasks(limit: number): ReturnType<TaskStore['readyTasks']> {
-    const found: { id: string; capability: string; priority: PriorityClass; dispatched: boolean }[] = [];
-    for (const priority of CLASSES) {
-      const entries = await this.redis.zrange(
-        this.keys.ready(priority),
-        0,
-        String(limit - found.length - 1),
-        'WITHSCORES',
-      );
-      const pipeline = this.redis.pipeline();
-      for (let i = 0; i < entries.length; i += 2) pipeline.hget(this.keys.task(entries[i]!), 'c');
-      const capabilities = (await pipeline.exec()) ?? [];
-      for (let i = 0; i < entries.length; i += 2) {
-        const capability = capabilities[i / 2]?.[1] as string | null;
-        if (capability !== null)
-          found.push({ id: entries[i]!, capability, priority, dispatched: Number(entries[i + 1]) % 1 > 0 });
+  async *#pagesOf(index: string, order?: 'newest first'): AsyncGenerator<readonly string[]> {
+    for (let from = 0; ; from += PAGE) {
+      const until = String(from + PAGE - 1);
+      const ids = order ? await this.redis.zrevrange(index, from, until) : await this.redis.zrange(index, from, until);
+      if (ids.length > 0) yield ids;
+      if (ids.length < PAGE) return;
+    }
+  }
+
+  readyTasks(limit: number): ReturnType<TaskStore['readyTasks']> {
+    return asked('readyTasks', async () => {
+      const found: { id: string; capability: string; priority: PriorityClass; dispatched: boolean }[] = [];
+      for (const priority of CLASSES) {
+        if (found.length >= limit) break;
+        const until = String(limit - found.length - 1);
+        const entries = await this.redis.zrange(this.keys.ready(priority), 0, until, 'WITHSCORES');
+        const ids = entries.filter((_, i) => i % 2 === 0);
+        const pipeline = this.redis.pipeline();
+        for (const id of ids) pipeline.hget(this.keys.task(id), 'c');
+        const capabilities = (await replies(pipeline)) as (string | null)[];
+        ids.forEach((id, i) => {
+          const capability = capabilities[i];
+          // Claimed and forgotten between the two reads.
+          if (typeof capability !== 'string') return;
+          found.push({ id, capability, priority, dispatched: isConfirmed(entries[2 * i + 1]) });
+        });
       }
-      if (found.length >= limit) break;
-    }
-    return found;
+      return found;
+    });
   }
 
-  async dependencies(id: string): Promise<Readonly<Record<string, TaskOutcome>>> {
-    const { run } = splitTaskId(id);
-    const keys = (await this.redis.lrange(this.keys.after(id), 0, -1)).map((entry) => entry.slice(2));
-    // A null prototype: a dependency named 'constructor' is only a key.
-    const found: Record<string, TaskOutcome> = Object.create(null);
-    for (let from = 0; from < keys.length; from += 1000) {
-      const slice = keys.slice(from, from + 1000);
-      const outcomes = await this.redis.mget(...slice.map((key) => this.keys.outcome(joinTaskId(run, key))));
-      outcomes.forEach((text, i) => {
-        if (text !== null) found[slice[i]!] = JSON.parse(text);
-      });
-    }
-    return found;
-  }
-
-  async counts(): ReturnType<TaskStore['counts']> {
-    const ready = await Promise.all(CLASSES.map((priority) => this.redis.zcard(this.keys.ready(priority))));
-    const instances = await this.redis.zrange(this.keys.instances, 0, '-1');
-    const held = await Promise.all(instances.map((instance) => this.redis.scard(this.keys.held(instance))));
-    return {
-      ready: ready as [number, number, number, number],
-      timers: await this.redis.zcard(this.keys.timers),
-      running: held.reduce((sum, n) => sum + n, 0),
-    };
-  }
-
-  async overdue(graceMs: number, limit: number): Promise<readonly Overdue[]> {
-    const now = await this.storeTime();
-    const entries = await this.redis.zrangebyscore(
-      this.keys.deadlines,
-      '-inf',
-      String(now),
-      'WITHSCORES',
-      'LIMIT',
-      0,
-      limit,
-    );
-    const found: Overdue[] = [];
-    for (let i = 0; i < entries.length; i += 2) {
-      const id = entries[i]!;
-      const [t, body] = await Promise.all([this.redis.hgetall(this.keys.task(id)), this.redis.get(this.keys.body(id))]);
-      if (t.s === undefined || ['completed', 'dead', 'cancelled'].includes(t.s)) {
-        await this.redis.zrem(this.keys.deadlines, id);
-        continue;
+  dependencies(id: string): Promise<Readonly<Record<string, TaskOutcome>>> {
+    return asked('dependencies', async () => {
+      const { run } = splitTaskId(id);
+      const keys = (await this.redis.lrange(this.keys.after(id), 0, -1)).map((entry) => entry.slice(2));
+      // A null prototype: a dependency named 'constructor' is only a key.
+      const found: Record<string, TaskOutcome> = Object.create(null);
+      for (const page of pages(keys)) {
+        const outcomes = await this.redis.mget(...page.map((key) => this.keys.outcome(joinTaskId(run, key))));
+        outcomes.forEach((text, i) => {
+          if (text !== null) found[page[i]!] = JSON.parse(text);
+        });
       }
-      const cause = t.d !== undefined && Number(t.d) <= now ? 'deadline' : 'timeout';
-      // The agent stops an attempt at its timeout by itself; only one that did not is our business.
-      if (cause === 'timeout' && Number(entries[i + 1]) + graceMs > now) continue;
-      found.push({
-        id,
-        cause,
-        capability: t.c!,
-        token: Number(t.k ?? 0),
-        holder: t.h ?? '',
-        attempt: Number(t.a ?? 0),
-        failedAttempts: Number(t.f ?? 0),
-        maxAttempts: Number(t.m),
-        timeoutMs: Number(t.n ?? 0),
-        body: body ?? '{}',
-      });
-    }
-    return found;
+      return found;
+    });
+  }
+
+  counts(): ReturnType<TaskStore['counts']> {
+    return asked('counts', async () => {
+      const instances = await this.redis.zrange(this.keys.instances, 0, '-1');
+      const pipeline = this.redis.pipeline().zcard(this.keys.timers);
+      for (const priority of CLASSES) pipeline.zcard(this.keys.ready(priority));
+      for (const instance of instances) pipeline.scard(this.keys.held(instance));
+      const [timers, p0, p1, p2, p3, ...held] = (await replies(pipeline)) as number[];
+      return { ready: [p0!, p1!, p2!, p3!], timers: timers!, running: held.reduce((sum, count) => sum + count, 0) };
+    });
+  }
+
+  overdue(graceMs: number, limit: number): Promise<readonly Overdue[]> {
+    return asked('overdue', async () => {
+      const now = await this.storeTime();
+      const found: Overdue[] = [];
+      for (let from = 0; found.length < limit; from += PAGE) {
+        const { deadlines } = this.keys;
+        const entries = await this.redis.zrangebyscore(deadlines, '-inf', now, 'WITHSCORES', 'LIMIT', from, PAGE);
+        const ids = entries.filter((_, i) => i % 2 === 0);
+        const pipeline = this.redis.pipeline();
+        for (const id of ids) {
+          pipeline
+            .hgetall(this.keys.task(id))
+            .get(this.keys.body(id))
+            .hget(this.keys.run(splitTaskId(id).run), 's');
+        }
+        const stored = await replies(pipeline);
+        ids.forEach((id, i) => {
+          const [hash, body, run] = stored.slice(i * 3, i * 3 + 3) as [Hash, string | null, string | null];
+          const overdue = toOverdue(id, hash, body, Number(entries[2 * i + 1]), now, graceMs);
+          // A task of a run that is not submitted whole is not accepted yet, and cannot be ended.
+          if (overdue !== undefined && (run !== 'open' || isAlone(id, hash))) found.push(overdue);
+        });
+        if (ids.length < PAGE) break;
+      }
+      return found.slice(0, limit);
+    });
   }
 
   protected async storeTime(): Promise<number> {
@@ -209,82 +187,43 @@ export class TaskQueries {
       pipeline.srandmember(this.keys.open(id), 100).lrange(this.keys.after(id), 0, 999).zscore(this.keys.timers, id);
       for (const priority of CLASSES) pipeline.zscore(this.keys.ready(priority), id);
     }
-    const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
-      if (error !== null) throw error;
-      return value;
-    });
-    const found: Task[] = [];
-    ids.forEach((id, n) => {
-      const [t, body, outcome, open, after, due, ...ready] = replies.slice(n * 10, n * 10 + 10) as [
-        Record<string, string>,
-        string | null,
-        string | null,
-        string[],
-        string[],
-        string | null,
+    const stored = await replies(pipeline);
+    return ids.flatMap((id, n) => {
+      const [hash, body, outcome, open, after, dueAt, ...ready] = stored.slice(n * 10, n * 10 + 10) as [
+        ...[Hash, string | null, string | null, string[], string[], string | null],
         ...(string | null)[],
       ];
-      if (t.s !== undefined)
-        found.push(
-          toTask(
-            id,
-            t,
-            body,
-            outcome,
-            open,
-            after,
-            due,
-            ready.find((score) => score !== null),
-          ),
-        );
+      if (hash.s === undefined) return [];
+      const dispatchAt = ready.find((score) => score !== null) ?? undefined;
+      return [toTask(id, { hash, body, outcome, open, after, dueAt, dispatchAt })];
     });
-    return found;
   }
 }
 
-function toTask(
-  id: string,
-  t: Record<string, string>,
-  body: string | null,
-  outcome: string | null,
-  open: readonly string[],
-  after: readonly string[],
-  due: string | null,
-  readyScore: string | null | undefined,
-): Task {
-  const ended = outcome === null ? undefined : (JSON.parse(outcome) as TaskOutcome);
-  const message = body === null ? {} : (JSON.parse(body) as { parameters?: Task['parameters'] });
-  // A completed task shows no error, though an earlier attempt may have failed.
-  const error = ended === undefined ? t.er && JSON.parse(t.er) : ended.error;
-  const dispatched = t.s === 'ready' && readyScore !== undefined && readyScore !== null && Number(readyScore) % 1 > 0;
-  const known = {
-    reason: t.r === '' ? undefined : t.r,
-    assigned_to: t.to,
-    agent: t.h,
-    parameters: message.parameters,
-    progress: t.pf === undefined ? undefined : { fraction: Number(t.pf), ...(t.pn ? { note: t.pn } : {}) },
-    result: ended?.output,
-    error,
-    ready_at: iso(t.t1),
-    started_at: iso(t.t2),
-    finished_at: iso(t.t3),
-    due_at: iso(due ?? undefined),
-    deadline_at: iso(t.d),
-    traceparent: t.tp,
-  };
-  return {
-    id,
-    ...splitTaskId(id),
-    capability: t.c!,
-    priority: PRIORITIES[Number(t.p) as PriorityClass],
-    status: (dispatched ? 'dispatched' : t.s) as TaskState,
-    attempt: Number(t.a ?? 0),
-    max_attempts: Number(t.m),
-    failed_attempts: Number(t.f ?? 0),
-    lost_attempts: Number(t.l ?? 0),
-    waiting_for: [...open].sort(),
-    after: after.map((entry) => ({ task: entry.slice(2), on_failure: RULES[entry[0]!]! })),
-    submitted_at: iso(t.t0)!,
-    ...(Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)) as Partial<Task>),
-  };
+/** A question that Redis cannot answer now rejects as the port says. */
+async function asked<T>(what: string, question: () => Promise<T>): Promise<T> {
+  try {
+    return await question();
+  } catch (error) {
+    if (error instanceof MusterError) throw error;
+    throw StoreUnavailable(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+async function replies(pipeline: ChainableCommander): Promise<unknown[]> {
+  return ((await pipeline.exec()) ?? []).map(([error, reply]) => {
+    if (error !== null) throw error;
+    return reply;
+  });
+}
+
+function isWanted(task: Task, { states, capability }: TaskFilter): boolean {
+  return (
+    (states === undefined || states.includes(task.status)) &&
+    (capability === undefined || task.capability === capability)
+  );
+}
+
+function* pages(ids: readonly string[]): Generator<readonly string[]> {
+  for (let from = 0; from < ids.length; from += PAGE) yield ids.slice(from, from + PAGE);
 }

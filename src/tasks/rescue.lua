@@ -21,7 +21,7 @@ for _, id in ipairs(redis.call('SPOP', held, ARGV[6])) do
     end
   end
 end
-local more = spread(spreading, 500, out, ended)
+local more = spread(spreading, BUDGET, out, ended)
 if redis.call('SCARD', held) > 0 then more = 1 end
 flush_notices()
 return { out, ended, more }

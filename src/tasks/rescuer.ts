@@ -10,7 +10,7 @@ import type { TaskManager } from './manager.js';
 const TURN_MS = 1000;
 /** Timers want to be punctual: they are looked at more often than the rest. */
 const TIMERS_MS = 100;
-const BATCH = 500;
+const BATCH = 250;
 /** An agent ends its attempts at their timeout by itself; one that does not within this long is ended here. */
 const TIMEOUT_GRACE_MS = 2000;
 /** A task that outlived this many agents is probably what kills them. */

@@ -3,30 +3,31 @@
 --   take next: ',cap,cap,' | ''
 -- -> per settlement {"settled" | "stale" | "unknown", {descriptions}, {ended}, more, next | 0}   next: {description, grant}
 local answers = {}
-local budget = 500
+local budget = BUDGET
 local i = 4
 while ARGV[i] do
   local id, token, verdict = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local key = K('task', id)
-  local t = redis.call('HMGET', key, 's', 'k', 'n', 'd', 'h')
+  -- END_FIELDS, then the fence.
+  local t = redis.call('HMGET', key, 's', 'p', 'h', 'o', 'a', 'rv', 'n', 'd', 'w', 'g', 'k')
   if not t[1] then
     answers[#answers + 1] = { 'unknown', {}, {}, 0, 0 }
-  elseif t[1] ~= 'running' or t[2] ~= token then
+  elseif t[1] ~= 'running' or t[11] ~= token then
     answers[#answers + 1] = { 'stale', {}, {}, 0, 0 }
   else
     -- Who holds it is what was granted with the token, whatever the caller calls itself.
-    local holder = t[5]
+    local holder = t[3]
     local out, ended, spreading, more, taken = {}, {}, {}, 0, 0
     if verdict == 'complete' then
-      end_task(id, 'completed', nil, ARGV[i + 4], nil, spreading)
+      end_task(id, 'completed', nil, ARGV[i + 4], nil, spreading, t)
     elseif verdict == 'die' then
       redis.call('HINCRBY', key, 'f', 1)
-      end_task(id, 'dead', ARGV[i + 5], nil, ARGV[i + 6], spreading)
+      end_task(id, 'dead', ARGV[i + 5], nil, ARGV[i + 6], spreading, t)
     else
       redis.call('SREM', P .. ':held:' .. holder, id)
-      if t[3] then
+      if t[7] then
         -- The attempt's timeout goes with it; the task's own deadline stays.
-        if t[4] then redis.call('ZADD', P .. ':deadlines', t[4], id) else redis.call('ZREM', P .. ':deadlines', id) end
+        if t[8] then redis.call('ZADD', P .. ':deadlines', t[8], id) else redis.call('ZREM', P .. ':deadlines', id) end
       end
       if verdict == 'retry' then
         redis.call('HINCRBY', key, 'f', 1)

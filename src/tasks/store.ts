@@ -41,6 +41,8 @@ const scripts = {
   watch: script('watch'),
 };
 
+/** Dependents told in one call of release. */
+const RELEASE_TASKS = 250;
 /** Items of one script call: large enough to amortise the call, small enough to stay far below 50 ms. */
 const BATCH = 100;
 
@@ -134,7 +136,7 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
         const ready = readyTasks(answer[1]!);
         let more = answer[3] === 1;
         while (more) {
-          const released = await this.release(CHUNK_TASKS);
+          const released = await this.release(RELEASE_TASKS);
           ready.push(...released.ready);
           more = released.more;
         }

@@ -55,7 +55,8 @@ elseif mode == 'append' then
   if not status then
     local single = redis.call('HMGET', K('task', run), 's', 'o', 't0', 'dg')
     local final = single[1] == 'completed' or single[1] == 'dead' or single[1] == 'cancelled'
-    redis.call('HSET', run_key, 'n', 1, 'done', final and 1 or 0, 'bad', (final and single[1] ~= 'completed') and 1 or 0, 'o', single[2], 't0', single[3], 'dg', single[4], 'lb', '{}')
+    redis.call('HSET', run_key, 'n', 1, 'done', final and 1 or 0, 'bad', (final and single[1] ~= 'completed') and 1 or 0, 'o', single[2], 't0', single[3], 'dg', single[4] or '', 'lb', '{}')
+    redis.call('HSET', K('task', run), 'g', 1)
     redis.call('RPUSH', members, '')
   end
   redis.call('HSET', run_key, 's', 'running')
@@ -118,7 +119,7 @@ while ARGV[i] do
   local key = ARGV[i + 1]
   local id = join(run, key)
   if ARGV[i] == 'T' then
-    local f = { 's', 'blocked', 'c', ARGV[i + 2], 'p', ARGV[i + 3], 'm', ARGV[i + 4], 'o', ARGV[9], 'tp', ARGV[10], 'hp', ARGV[12], 't0', now }
+    local f = { 's', 'blocked', 'c', ARGV[i + 2], 'p', ARGV[i + 3], 'm', ARGV[i + 4], 'o', ARGV[9], 'tp', ARGV[10], 't0', now, 'g', 1 }
     local function optional(field, value)
       if value ~= '' then
         f[#f + 1] = field
@@ -131,6 +132,7 @@ while ARGV[i] do
     optional('to', ARGV[i + 9])
     optional('lc', ARGV[i + 10])
     optional('rt', ARGV[11])
+    if ARGV[12] ~= '0' then optional('hp', ARGV[12]) end
     if mode ~= 'append' then discard(id) end
     redis.call('HSET', K('task', id), unpack(f))
     redis.call('SET', K('body', id), ARGV[i + 5])
@@ -183,7 +185,7 @@ if last then
     redis.call('ZREM', P .. ':retention', run)
     spreading[1] = run
   end
-  more = spread(spreading, 500, out, ended)
+  more = spread(spreading, BUDGET, out, ended)
   flush_notices()
 end
 return { 'accepted', out, ended, more }
