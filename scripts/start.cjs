@@ -11,7 +11,8 @@ if (build() !== 0) fail('The build failed, so there is nothing to start. Next: `
 
 const demo = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'demo', ...process.argv.slice(2)], {
   cwd: root,
-  stdio: 'inherit',
+  // The channel carries nothing: it closes when we are killed, which is how the demo learns of it.
+  stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
 });
 // Listening also keeps us alive until the demo has cleaned up: ended first, we would give the prompt back too early.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));

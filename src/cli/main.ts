@@ -4,11 +4,15 @@ import { Command, CommanderError } from 'commander';
 import { errorRecord, MusterError } from '../errors.js';
 import { exitCodeOf } from './command.js';
 import { registerAgents, registerOperations, registerQueues, registerTasks, registerWork } from './definitions.js';
+import { registerDemo } from './demo.js';
 import { EXITS, exitOf } from './exits.js';
 import { Output } from './output.js';
+import { registerUp } from './up.js';
 
 /** In the order of `muster --help`. A command of one's own: a function that takes the program, here. */
 const REGISTRATIONS: readonly ((program: Command) => void)[] = [
+  registerUp,
+  registerDemo,
   registerWork,
   registerTasks,
   registerAgents,

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { does } from './command.js';
 
 export function registerUp(program: Command): void {
+  program.commandsGroup('Start');
   const command = program
     .command('up')
     .description('start RabbitMQ, Redis and a manager for this folder, until Ctrl-C')
