@@ -6,7 +6,7 @@ import { exitCodeOf } from './command.js';
 import { registerAgents, registerOperations, registerQueues, registerTasks, registerWork } from './definitions.js';
 import { registerDemo } from './demo.js';
 import { EXITS, exitOf } from './exits.js';
-import { Output } from './output.js';
+import { Output, write } from './output.js';
 import { registerUp } from './up.js';
 
 /** In the order of `muster --help`. A command of one's own: a function that takes the program, here. */
@@ -26,9 +26,9 @@ export function createProgram(): Command {
     .version(version(), '-V, --version')
     .option('--json', 'print JSON: one document, or one per line for streams')
     .showHelpAfterError("('--help' shows what there is)")
-    // An input that is a negative number or begins with a dash belongs to its option.
     .exitOverride()
-    .configureOutput({ writeErr: (text) => process.stderr.write(text) });
+    .configureOutput({ writeOut: (text) => write(1, text), writeErr: (text) => write(2, text) });
+  program.commandsGroup('Start');
   for (const register of REGISTRATIONS) register(program);
   program.addHelpText(
     'after',

@@ -37,7 +37,7 @@ export class Output {
 }
 
 /** Written at once: the process may be about to exit. A reader that went away (`| head`) ends us quietly. */
-function write(stream: 1 | 2, text: string): void {
+export function write(stream: 1 | 2, text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; ) {
     try {

@@ -12,7 +12,7 @@ const LATE_MS = 3000;
 export function why(snapshot: WhySnapshot): Why {
   const { task } = snapshot;
   const answer = task === undefined ? absent(snapshot) : judge({ ...snapshot, task });
-  return { ...answer, id: snapshot.id, sentence: sentence(answer.sentence) };
+  return { id: snapshot.id, ...answer, sentence: sentence(answer.sentence) };
 }
 
 type Answer = Omit<Why, 'id'>;
