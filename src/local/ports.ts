@@ -1,8 +1,9 @@
 /**
  * Loopback ports for private servers: picks free ones and asks a listening one whether it is really the server we started.
- * Below the services, above nothing: only `node:net`.
+ * Below the services, above nothing: only `node:net` and chance.
  */
 import { createConnection, createServer, type Server } from 'node:net';
+import { systemRandom } from '../clock.js';
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -30,7 +31,7 @@ async function hold(wanted: number | undefined): Promise<Server> {
     if (server) return server;
   }
   for (let attempt = 0; attempt < TRIES; attempt++) {
-    const server = await listen(LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1)));
+    const server = await listen(LOWEST + Math.floor(systemRandom() * (HIGHEST - LOWEST + 1)));
     if (server) return server;
   }
   throw new Error(

@@ -1,5 +1,6 @@
 // Connections to Redis: one for commands, one for subscriptions, both reconnecting by themselves with full jitter.
 import { Redis } from 'ioredis';
+import { systemRandom } from '../clock.js';
 import { StoreRefused, StoreUnavailable } from '../errors.js';
 
 export interface RedisOptions {
@@ -23,7 +24,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: null,
     disableClientInfo: true,
-    retryStrategy: (times) => Math.ceil(Math.random() * Math.min(2000, 50 * 2 ** Math.min(times, 6))),
+    retryStrategy: (times) => Math.ceil(systemRandom() * Math.min(2000, 50 * 2 ** Math.min(times, 6))),
   });
   // Without a listener ioredis prints every reconnect failure to stderr.
   redis.on('error', (error: Error) => options.onState?.('down', error.message));

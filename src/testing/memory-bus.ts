@@ -122,7 +122,7 @@ export class MemoryBroker {
     const queues = this.#targets(message.exchange, message.routingKey, new Set());
     if (queues.length === 0) return 'unroutable';
     let refused = false;
-    for (const queue of queues) refused = !queue.enqueue(message) || refused;
+    for (const queue of queues) refused = !queue.accept(message) || refused;
     this.serveSoon();
     return refused ? 'refused' : 'taken';
   }

@@ -14,23 +14,11 @@ import type {
   Topology,
 } from '../ports.js';
 import type { MemoryBroker, Routed } from './memory-bus.js';
-import type { MemoryQueue, Stored, Taker } from './memory-queue.js';
+import type { Connectivity, Consumption } from './memory-connectivity.js';
+import type { MemoryQueue, Stored, } from './memory-queue.js';
 
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const PUBLISH_TIMEOUT_MS = 10_000;
-
-interface Consumption extends Taker {
-  readonly queueName: string;
-  queue: MemoryQueue | undefined;
-  isCancelled: boolean;
-  unsettled: number;
-}
-
-interface Connectivity {
-  isOpen: boolean;
-  /** What was handed out and is neither acked nor given back. */
-  readonly unsettled: Set<{ readonly queue: MemoryQueue; readonly stored: Stored }>;
-}
 
 export class MemoryHandle implements Bus {
   state: BusState = 'ready';

@@ -53,7 +53,7 @@ export class MemoryQueue {
   }
 
   /** False if it is full and refuses. */
-  enqueue(message: Stored['message']): boolean {
+  accept(message: Stored['message']): boolean {
     const maxLength = this.number('x-max-length');
     if (maxLength !== undefined && this.#ready.length >= maxLength) {
       if (this.spec.arguments?.['x-overflow'] === 'reject-publish') return false;
