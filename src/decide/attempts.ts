@@ -3,7 +3,7 @@
 import type { ClaimAnswer, ClaimRequest, Overdue, ReadyTask, SettleAnswer, Settlement, TaskStore } from '../ports.js';
 import { spread } from './spread.js';
 import { earliest, removeFrom, SPREAD_BUDGET, type TaskModel, type TaskRecord } from './task-model.js';
-import { endAttempt, endTask, grant, isLate, makeReady, moveTo, newWake, type Wake } from './task-moves.js';
+import { endAttempt, endTask, grant, isLate, makeReady, moveTo, newWake, runOf, type Wake } from './task-moves.js';
 
 /** Such an agent holds its delivery until it is done: if the broker delivers it again, that attempt is over. */
 const BUS_ONLY = 'bus:';
@@ -96,7 +96,7 @@ export function rescue(
   limit: number,
 ): Awaited<ReturnType<TaskStore['rescue']>> {
   const wake = newWake();
-  for (const id of [...(model.held.get(holder) ?? [])].slice(0, limit)) {
+  for (const id of [...(model.held.get(holder) ?? [])].sort().slice(0, limit)) {
     const record = model.tasks.get(id)!;
     record.lost += 1;
     if (record.lost > maxLost) {
@@ -115,12 +115,15 @@ export function rescue(
 
 export function overdue(model: TaskModel, graceMs: number, limit: number): Overdue[] {
   const found: Overdue[] = [];
-  for (const id of earliest(model.deadlines, model.now, limit)) {
+  for (const id of earliest(model.deadlines, model.now, Number.POSITIVE_INFINITY)) {
+    if (found.length >= limit) break;
     const record = model.tasks.get(id)!;
     const { task } = record;
     const cause = isLate(model, record) ? 'deadline' : 'timeout';
     // The agent stops an attempt at its timeout by itself; only one that did not is somebody else's business.
     if (cause === 'timeout' && model.deadlines.get(id)! + graceMs > model.now) continue;
+    // A task of a run that is not submitted whole is not accepted yet, and cannot be ended.
+    if (runOf(model, record)?.state === 'open') continue;
     found.push({
       id,
       cause,

@@ -4,7 +4,10 @@
 local holder, most_lost = ARGV[4], tonumber(ARGV[5])
 local held = P .. ':held:' .. holder
 local out, ended, spreading = {}, {}, {}
-for _, id in ipairs(redis.call('SPOP', held, ARGV[6])) do
+-- In an order of their own, not the set's: what falls with them falls by the rule of the one that is told first.
+local ids = redis.call('SPOP', held, ARGV[6])
+table.sort(ids)
+for _, id in ipairs(ids) do
   local key = K('task', id)
   local t = redis.call('HMGET', key, 's', 'h', 'c', 'n', 'd')
   if t[1] == 'running' and t[2] == holder then

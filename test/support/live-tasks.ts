@@ -14,6 +14,10 @@ export interface LiveTasks {
   readonly store: RedisTaskStore;
   /** Another process over the same tasks, on connections of its own. */
   another(): Promise<RedisTaskStore>;
+  /** Closed with the world. */
+  connect(name: string): Promise<Redis>;
+  /** A process whose commands go over this connection. */
+  over(redis: Redis): Promise<RedisTaskStore>;
   /** The registry knows this instance: what it runs is counted and listed. */
   register(instance: string): Promise<void>;
   /** Every key there is but the registry's. */
@@ -31,8 +35,9 @@ export async function liveTasks(options: { readonly retentionMs?: number } = {})
     connections.push(redis);
     return redis;
   };
-  const another = async (): Promise<RedisTaskStore> =>
-    new RedisTaskStore(await connect('tasks'), await connect('notices'), keys, { ...options, now: () => clock.now() });
+  const over = async (redis: Redis): Promise<RedisTaskStore> =>
+    new RedisTaskStore(redis, await connect('notices'), keys, { ...options, now: () => clock.now() });
+  const another = async (): Promise<RedisTaskStore> => over(await connect('tasks'));
   const redis = await connect('look');
   const storedKeys = async (): Promise<string[]> =>
     (await redis.keys(`${keys.prefix}:*`)).filter((key) => key !== keys.instances).sort();
@@ -42,6 +47,8 @@ export async function liveTasks(options: { readonly retentionMs?: number } = {})
     clock,
     store: await another(),
     another,
+    connect,
+    over,
     register: async (instance) => void (await redis.zadd(keys.instances, 1e15, instance)),
     storedKeys,
     async close() {
