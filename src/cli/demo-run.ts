@@ -191,8 +191,11 @@ function filesBelow(directory: string): string[] {
     });
 }
 
+/** Only where the process itself may be to blame: an error that no second attempt could mend has said everything. */
 function lastWordsOf(tasks: readonly Task[], fleet: Fleet): string[] {
-  const troubled = tasks.filter((task) => task.status === 'dead' && task.agent !== undefined);
+  const troubled = tasks.filter(
+    (task) => task.status === 'dead' && task.agent !== undefined && task.reason !== 'not_retryable',
+  );
   return troubled.flatMap((task) => {
     const agent = [...referenceAgents.keys()].find((id) => task.agent!.startsWith(id));
     const words = agent === undefined ? '' : fleet.lastWords(agent);

@@ -11,6 +11,7 @@ import { paint } from './output.js';
 import { oneLine } from './task-line.js';
 
 const MOST_FINDINGS = 6;
+const MOST_WORDS = 10;
 
 /** One paragraph per task: a title and lines. */
 export function summaryLines(tasks: readonly Task[]): string[] {
@@ -56,8 +57,13 @@ const DESCRIPTIONS: Readonly<Record<string, (result: unknown) => string[]>> = {
     ];
   },
   'run-tests'(result) {
-    const { status, reason, durationMs } = runTestsOutput.parse(result);
-    return [`${status.replaceAll('_', ' ')} in ${formatDuration(durationMs)}: ${reason}`];
+    const { status, reason, durationMs, output } = runTestsOutput.parse(result);
+    const isBad = status === 'failed' || status === 'timed_out';
+    const words = isBad ? output.trimEnd().split('\n').slice(-MOST_WORDS) : [];
+    return [
+      `${status.replaceAll('_', ' ')} in ${formatDuration(durationMs)}: ${reason}`,
+      ...words.map((line) => `  ${line}`),
+    ];
   },
   'write-docs'(result) {
     const { counts, files } = writeDocsOutput.parse(result);

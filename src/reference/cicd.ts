@@ -76,7 +76,8 @@ export async function runTests(input: RunTestsInput, context: ReferenceContext):
   await context.progress(0.2, 'checked out');
 
   const packages = await provideDependencies({
-    sourcePath: source.path,
+    // The commit may be in a bare copy that a dependency made; packages are where the user works.
+    sourcePath: input.repo,
     checkout: directory,
     install: input.install,
     signal,

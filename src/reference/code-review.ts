@@ -86,7 +86,8 @@ export async function codeReview(input: CodeReviewInput, context: ReferenceConte
   const scratch = join(context.workspace, 'scratch');
   await mkdir(scratch, { recursive: true });
   const dependencies = await provideDependencies({
-    sourcePath: source.path,
+    // The commit may be in a bare copy that a dependency made; packages are where the user works.
+    sourcePath: input.repo,
     checkout: directory,
     install: false,
     signal,

@@ -1,6 +1,6 @@
 /** Gives a checkout the packages its code needs, without running anything it did not ask for:
  *  links those of the source repository when the lockfile is the same, installs only on request. */
-import { readFile, symlink } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runCommand } from './command.js';
@@ -56,8 +56,7 @@ export async function provideDependencies(options: DependencyOptions): Promise<D
   const lockfile = await firstLockfile(options.checkout);
   if (lockfile === null) return { state: 'missing', note: 'It needs packages, and the commit has no lockfile.' };
   if (await canLink(options, manifest, lockfile)) {
-    const installed = join(options.sourcePath, 'node_modules');
-    await symlink(installed, join(options.checkout, 'node_modules'), 'dir');
+    await linkPackages(join(options.sourcePath, 'node_modules'), join(options.checkout, 'node_modules'));
     return { state: 'linked', note: 'The packages of the source repository are used: its lockfile is the same.' };
   }
   if (!options.install) {
@@ -67,6 +66,20 @@ export async function provideDependencies(options: DependencyOptions): Promise<D
     return { state: 'missing', note: `Only npm can be asked to install, and the commit has a ${lockfile}.` };
   }
   return install(options);
+}
+
+/**
+ * Package by package, in a folder of the checkout's own: a test script that runs `npm ci` empties `node_modules`, and were that
+ * folder itself a link, it would empty the user's.
+ */
+async function linkPackages(installed: string, linked: string): Promise<void> {
+  await mkdir(linked);
+  for (const entry of await readdir(installed, { withFileTypes: true })) {
+    const [from, to] = [join(installed, entry.name), join(linked, entry.name)];
+    if (entry.isFile()) await cp(from, to);
+    // Caches are written to: a commit under test must leave no trace in the user's.
+    else if (entry.name !== '.cache') await symlink(from, to);
+  }
 }
 
 async function install(options: DependencyOptions): Promise<Dependencies> {

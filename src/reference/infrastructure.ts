@@ -89,7 +89,7 @@ export async function deploySite(input: DeploySiteInput, context: ReferenceConte
   await checkout({ source, commits: [commit], directory, symlinks: true, signal });
   await context.progress(0.2, 'checked out');
 
-  const build = await buildSite(input, source.path, directory, signal);
+  const build = await buildSite(input, directory, signal);
   await context.progress(0.5, build);
   const release = await newRelease(input.outputDirectory, commit);
   let live = false;
@@ -162,15 +162,15 @@ async function replaceWhenHealthy(
   }
 }
 
-async function buildSite(
-  input: DeploySiteInput,
-  sourcePath: string,
-  directory: string,
-  signal: AbortSignal,
-): Promise<string> {
+async function buildSite(input: DeploySiteInput, directory: string, signal: AbortSignal): Promise<string> {
   if (!input.build) return 'Not built: not asked for.';
   if ((await readManifest(directory))?.scripts?.build === undefined) return 'Not built: there is no build script.';
-  const packages = await provideDependencies({ sourcePath, checkout: directory, install: input.install, signal });
+  const packages = await provideDependencies({
+    sourcePath: input.repo,
+    checkout: directory,
+    install: input.install,
+    signal,
+  });
   if (packages.state === 'missing') return `Not built. ${packages.note}`;
   const result = await runCommand('npm', ['run', 'build'], {
     cwd: directory,
