@@ -1,6 +1,6 @@
 // Validates the shape of a run before anything of it is stored (hop 1): unique keys, known dependencies, no circle.
 // Iterative and O(tasks + dependencies): a chain of 200,000 tasks is as safe as a list of them.
-import { CyclicRun, DuplicateTask, UnknownDependency } from '../errors.js';
+import { CyclicRun, DuplicateTask, InvalidInput, UnknownDependency } from '../errors.js';
 
 export interface RunShape {
   readonly key: string;
@@ -22,6 +22,18 @@ export function validateRun(tasks: readonly RunShape[]): void {
   }
   const cycle = findCycle(tasks, position);
   if (cycle !== undefined) throw CyclicRun(cycle, { details: { path: cycle } });
+}
+
+/** What may be added to a run at once: it is checked and stored in one step, which must not keep the store busy for long. */
+const ADDED_TASKS = 500;
+const ADDED_DEPENDENCIES = 5000;
+
+/** Throws INVALID_INPUT where an addition is too large; a new run may have any size. */
+export function validateAddition(tasks: readonly { readonly dependencies: readonly unknown[] }[]): void {
+  const dependencies = tasks.reduce((sum, task) => sum + task.dependencies.length, 0);
+  if (tasks.length <= ADDED_TASKS && dependencies <= ADDED_DEPENDENCIES) return;
+  const most = `at most ${ADDED_TASKS} tasks with ${ADDED_DEPENDENCIES} dependencies can be added to a run at once`;
+  throw InvalidInput('The run', `${most}, these are ${tasks.length} with ${dependencies}`);
 }
 
 const UNSEEN = 0;

@@ -64,12 +64,18 @@ function refuseAppend(model: TaskModel, { run, tasks }: NewRun): SubmitRunAnswer
     fresh.add(key);
   }
   for (const task of tasks) {
-    const stranger = task.dependencies.find(({ key }) => !fresh.has(key) && !model.tasks.has(joinTaskId(run, key)));
+    const stranger = task.dependencies.find(({ key }) => !fresh.has(key) && !isTaskOf(model, run, key));
     if (stranger !== undefined) {
       return { outcome: 'unknown_dependency', task: splitTaskId(task.id).key, dependency: stranger.key };
     }
   }
   return undefined;
+}
+
+/** A task taken over from a message is none, even if its id names the run. */
+function isTaskOf(model: TaskModel, run: string, key: string): boolean {
+  const record = model.tasks.get(joinTaskId(run, key));
+  return record !== undefined && (key === '' || record.digest === undefined);
 }
 
 /** Its retention is over: what is left of it may already be in pieces. */
@@ -160,6 +166,7 @@ function discard(model: TaskModel, id: string): void {
   for (const index of [...model.ready, model.timers, model.deadlines, model.retention, model.submitted])
     index.delete(id);
   model.tasks.delete(id);
+  model.watchers.delete(id);
   model.slotsFreed.push(id);
 }
 

@@ -1,6 +1,7 @@
 // TaskStore on Redis: hops 1, 2, 5 and 7 of a task's road. One method per script; the scripts are beside this file.
 import type { Redis } from 'ioredis';
 import { batched } from '../batch.js';
+import { validateAddition } from '../decide/dag.js';
 import { cancelError } from '../decide/task-machine.js';
 import type {
   Cancel,
@@ -111,7 +112,8 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
   }
 
   async submitRun(run: NewRun, context: SubmitContext): Promise<SubmitRunAnswer> {
-    const chunks = chunkRun(run.tasks, run.append);
+    if (run.append) validateAddition(run.tasks);
+    const chunks = chunkRun(run.tasks);
     let answer: Reply[] = [];
     for (let i = 0; i < chunks.length; i++) {
       const mode = run.append ? 'append' : i === 0 ? 'new' : 'more';

@@ -9,6 +9,14 @@ local run, mode, last = ARGV[4], ARGV[5], ARGV[6] == '1'
 local run_key = P .. ':run:{' .. run .. '}'
 local members = P .. ':members:{' .. run .. '}'
 local status = redis.call('HGET', run_key, 's')
+-- K() of this run's tasks, without taking an id apart that is only being put together.
+local inside = '{' .. run .. '}'
+local function key_of(kind, key)
+  if key == '' then return P .. ':' .. kind .. ':' .. inside end
+  return P .. ':' .. kind .. ':' .. inside .. ':' .. key
+end
+-- Added to: the state of each task that the new ones wait for.
+local states = {}
 -- Past its time the sweep has begun to forget it: what is left may be in pieces.
 local ends = tonumber(redis.call('ZSCORE', P .. ':retention', run) or '')
 local forgotten = ends and ends <= now
@@ -29,7 +37,7 @@ else
   local i = 14
   while ARGV[i] do
     local key = ARGV[i + 1]
-    if fresh[key] or redis.call('EXISTS', K('task', join(run, key))) == 1 then return { 'task_exists', key } end
+    if fresh[key] or redis.call('EXISTS', key_of('task', key)) == 1 then return { 'task_exists', key } end
     fresh[key] = true
     i = i + 13 + tonumber(ARGV[i + 12])
   end
@@ -38,8 +46,11 @@ else
     local n = tonumber(ARGV[i + 12])
     for j = i + 13, i + 12 + n do
       local dependency = string.sub(ARGV[j], 3)
-      if not fresh[dependency] and redis.call('EXISTS', K('task', join(run, dependency))) == 0 then
-        return { 'unknown_dependency', ARGV[i + 1], dependency }
+      if not fresh[dependency] and not states[dependency] then
+        local t = redis.call('HMGET', key_of('task', dependency), 's', 'dg')
+        local stranger = t[2] and dependency ~= ''
+        if not t[1] or stranger then return { 'unknown_dependency', ARGV[i + 1], dependency } end
+        states[dependency] = t[1]
       end
     end
     i = i + 13 + n
@@ -65,11 +76,6 @@ elseif mode == 'append' then
   redis.call('ZREM', P .. ':retention', run)
 end
 
--- Lua passes at most some 8,000 arguments at once.
-local function push(command, key, list)
-  for from = 1, #list, 4000 do redis.call(command, key, unpack(list, from, math.min(from + 3999, #list))) end
-end
-
 -- The store was emptied, a message of this run was taken over as a task of its own, and now the run is submitted again: the task
 -- begins anew. What is still done for the old record is stale.
 local function discard(id)
@@ -79,7 +85,7 @@ local function discard(id)
   for _, index in ipairs({ 'timers', 'deadlines', 'retention', 'runs' }) do redis.call('ZREM', P .. ':' .. index, id) end
   if t[3] then redis.call('SREM', P .. ':held:' .. t[3], id) end
   if t[4] then redis.call('SREM', P .. ':reserved:' .. t[4], id) end
-  redis.call('UNLINK', K('task', id), K('outcome', id), K('open', id))
+  redis.call('UNLINK', K('task', id), K('outcome', id), K('open', id), K('watchers', id))
 end
 
 local children, roots, free, fallen = {}, {}, {}, {}
@@ -88,7 +94,7 @@ local function depend(key, from, n)
   local open, waits = {}, false
   for j = from, from + n - 1 do
     local rule, dependency = string.sub(ARGV[j], 1, 1), string.sub(ARGV[j], 3)
-    local state = mode == 'append' and redis.call('HGET', K('task', join(run, dependency)), 's') or nil
+    local state = states[dependency]
     if state == 'completed' or (rule == 'c' and (state == 'dead' or state == 'cancelled')) then
       -- Already over: nothing to wait for.
     elseif state == 'dead' or state == 'cancelled' then
@@ -103,14 +109,13 @@ local function depend(key, from, n)
       list[#list + 1] = rule .. ':' .. key
     end
   end
-  local id = join(run, key)
   if #open > 0 then
-    push('SADD', K('open', id), open)
+    redis.call('SADD', key_of('open', key), unpack(open))
     waits = true
   end
   local after = {}
   for j = from, from + n - 1 do after[#after + 1] = ARGV[j] end
-  push('RPUSH', K('after', id), after)
+  redis.call('RPUSH', key_of('after', key), unpack(after))
   return waits
 end
 
@@ -134,8 +139,8 @@ while ARGV[i] do
     optional('rt', ARGV[11])
     if ARGV[12] ~= '0' then optional('hp', ARGV[12]) end
     if mode ~= 'append' then discard(id) end
-    redis.call('HSET', K('task', id), unpack(f))
-    redis.call('SET', K('body', id), ARGV[i + 5])
+    redis.call('HSET', key_of('task', key), unpack(f))
+    redis.call('SET', key_of('body', key), ARGV[i + 5])
     redis.call('RPUSH', members, key)
     if ARGV[i + 8] ~= '' then redis.call('ZADD', P .. ':deadlines', ARGV[i + 8], id) end
     local n = tonumber(ARGV[i + 12])
@@ -156,7 +161,7 @@ while ARGV[i] do
     i = i + 3 + n
   end
 end
-for dependency, list in pairs(children) do push('RPUSH', K('dependents', join(run, dependency)), list) end
+for dependency, list in pairs(children) do redis.call('RPUSH', key_of('dependents', dependency), unpack(list)) end
 -- The run's own list of dependents holds its roots: sealing the run releases them like any other dependents.
 if #roots > 0 then redis.call('RPUSH', K('dependents', run), unpack(roots)) end
 

@@ -1,6 +1,7 @@
 // The TaskStore in memory: the model of decide/task-machine.ts in a variable, and notices. Several stores of one MemoryTaskWorld
 // are to each other what processes over one Redis are. Runs the same conformance suite as the live one.
 import type { Run, Task } from '../contracts/task.js';
+import { validateAddition } from '../decide/dag.js';
 import { apply, type Command, type CommandName } from '../decide/task-machine.js';
 import { emptyModel, type TaskModel } from '../decide/task-model.js';
 import { StoreUnavailable } from '../errors.js';
@@ -92,6 +93,7 @@ class MemoryTaskStore implements TaskStore {
   }
 
   async submitRun(run: NewRun, context: SubmitContext): ReturnType<TaskStore['submitRun']> {
+    if (run.append) validateAddition(run.tasks);
     return this.#world.carryOut({ do: 'submitRun', ...structuredClone({ run, context }) });
   }
 

@@ -225,12 +225,16 @@ function testAppending(stage: () => Stage): void {
       expect(await stage().store.findRun('r')).toMatchObject({ total: 1 });
     });
 
-    it('takes one task that waits for more than Lua passes at once', async () => {
-      const keys = Array.from({ length: 9000 }, (_, i) => `t${i}`);
-      await stage().submitTasks('r', [aTask('r.a'), ...keys.map((key) => aTask(`r.${key}`, { priority: 3 }))]);
-      const answer = await stage().append([`last after a ${keys.join(' ')}`]);
-      expect(answer).toEqual({ outcome: 'accepted', ready: [] });
-      expect(await stage().store.findRun('r')).toMatchObject({ total: 9002 });
+    it('takes at most 500 tasks with 5,000 dependencies', async () => {
+      const keys = Array.from({ length: 5001 }, (_, i) => `t${i}`);
+      await stage().submitRun(keys);
+      await expect(stage().append([`join after ${keys.join(' ')}`])).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+      await expect(stage().append(keys.slice(0, 501))).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+      expect(await stage().append([`join after ${keys.slice(1).join(' ')}`])).toEqual({
+        outcome: 'accepted',
+        ready: [],
+      });
+      expect(await stage().store.findRun('r')).toMatchObject({ total: 5002 });
     });
   });
 }

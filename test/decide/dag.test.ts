@@ -1,6 +1,6 @@
 // validateRun: what it refuses and with which words, hostile keys, and sizes that would break a recursive walk.
 import fc from 'fast-check';
-import { type RunShape, validateRun } from '../../src/decide/dag.js';
+import { type RunShape, validateAddition, validateRun } from '../../src/decide/dag.js';
 import type { MusterError } from '../../src/errors.js';
 
 const task = (key: string, ...after: string[]): RunShape => ({ key, after });
@@ -72,6 +72,24 @@ describe('validateRun', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('validateAddition', () => {
+  const added = (tasks: number, each: number) =>
+    Array.from({ length: tasks }, () => ({ dependencies: Array(each).fill('a') }));
+
+  it('takes what one step can check and store', () => {
+    expect(() => validateAddition(added(500, 10))).not.toThrow();
+    expect(() => validateAddition(added(1, 5000))).not.toThrow();
+  });
+
+  it.each([
+    [501, 0],
+    [1, 5001],
+    [500, 11],
+  ])('refuses %i tasks with %i dependencies each', (tasks, each) => {
+    expect(() => validateAddition(added(tasks, each))).toThrow(/at most 500 tasks with 5000 dependencies/);
   });
 });
 

@@ -190,7 +190,7 @@ async function submitPart(
   const answer = (await runScript(redis, submitRunScript, [
     ...[keys.prefix, now, 3_600_000, run.run, mode, part.last ? 1 : 0, part.total, run.digest],
     ...[context.owner, context.traceparent, root, context.hops, JSON.stringify(run.labels)],
-    ...chunkRun(run.tasks, false)[0]!,
+    ...chunkRun(run.tasks)[0]!,
   ])) as Reply[];
   return answer[0] === 'accepted' ? { outcome: 'accepted', ready: readyTasks(answer[1]!) } : { outcome: answer[0] };
 }
@@ -203,12 +203,15 @@ function difference(what: string, live: unknown, model: unknown): string | undef
 
 async function compareState(live: LiveTasks, model: TaskModel): Promise<string | undefined> {
   const { store } = live;
-  for (const [id, record] of model.tasks) {
-    const about =
-      difference(`find ${id}`, await store.find(id), views.viewTask(model, record)) ??
-      difference(`dependencies of ${id}`, await store.dependencies(id), views.dependencyOutcomes(model, id));
-    if (about !== undefined) return about;
-  }
+  const abouts = await Promise.all(
+    [...model.tasks].map(
+      async ([id, record]) =>
+        difference(`find ${id}`, await store.find(id), views.viewTask(model, record)) ??
+        difference(`dependencies of ${id}`, await store.dependencies(id), views.dependencyOutcomes(model, id)),
+    ),
+  );
+  const first = abouts.find((about) => about !== undefined);
+  if (first !== undefined) return first;
   for (const id of new Set([...model.submitted.keys(), 'never'])) {
     const about =
       difference(`findRun ${id}`, await store.findRun(id), views.viewRun(model, id)) ??

@@ -153,7 +153,7 @@ function randomContext(chance: Chance, run: string): SubmitContext {
 
 function randomSubmit(chance: Chance, model: TaskModel): Command {
   // 'r0.a' is a task taken over from a message: its own run, whatever its id says.
-  const id = chance.hit(0.9) ? chance.one(SINGLES) : chance.one(['r0.a', 'r1', 'r2.x']);
+  const id = chance.hit(0.85) ? chance.one(SINGLES) : chance.one(['r0.a', 'r1', 'r1.a', 'r2.x', 'r0.x']);
   const task = randomTask(chance, model, id, []);
   return { do: 'submit', task, context: randomContext(chance, id.split('.')[0]!), digest: chance.one(['d1', 'd2']) };
 }
@@ -202,7 +202,7 @@ function randomAppend(chance: Chance, model: TaskModel): Command {
     .filter((key) => key !== '')
     .slice(chance.below(2) * -2);
   const tasks = keys.map((key, i) => {
-    const candidates = [...known, ...keys.slice(0, i), ...(chance.hit(0.05) ? ['nobody'] : [])];
+    const candidates = [...known, ...keys.slice(0, i), ...(chance.hit(0.05) ? ['nobody', 'a', 'x'] : [])];
     return randomTask(chance, model, `${run}.${key}`, randomDependencies(chance, candidates));
   });
   const record: NewRun = { run, tasks, labels: {}, digest: 'd3', append: true };
