@@ -1,6 +1,7 @@
 // `npm start`: from a fresh clone to the running demo. Prepares what is missing, then hands over to the CLI.
 // Arguments go to `muster demo`; signals too, and its exit code is ours.
 const { spawn } = require('node:child_process');
+const { readFileSync } = require('node:fs');
 const { constants } = require('node:os');
 const { join } = require('node:path');
 const { build, fail, installDependencies, requireNode, root } = require('./prepare.cjs');
@@ -16,10 +17,22 @@ const demo = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'demo', ..
 });
 // Listening also keeps us alive until the demo has cleaned up: ended first, we would give the prompt back too early.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
-// Killed, npm passes the signal to its shell, which ends without telling us: the demo would go on with nobody in front of it.
+// Killed, npm takes its shell along, or leaves it waiting for us: the demo would go on with nobody in front of it.
 if (process.env.npm_lifecycle_event === 'start') {
-  const shell = process.ppid;
-  setInterval(() => process.ppid === shell || demo.kill('SIGTERM'), 300).unref();
+  const before = starters();
+  setInterval(() => starters() === before || demo.kill('SIGTERM'), 300).unref();
 }
 demo.on('error', (error) => fail(`The demo could not be started: ${error.message}`));
 demo.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+
+/** Who started us: the shell that npm runs its scripts in and, where /proc tells, npm itself. */
+function starters() {
+  const shell = `/proc/${process.ppid}`;
+  try {
+    // A shell that made way for us leaves npm as our parent: what is above npm may go, as under nohup.
+    if (readFileSync(`${shell}/comm`, 'utf8') !== 'sh\n') return `${process.ppid}`;
+    return `${process.ppid} ${/^PPid:.*$/m.exec(readFileSync(`${shell}/status`, 'utf8'))}`;
+  } catch {
+    return `${process.ppid}`;
+  }
+}

@@ -80,7 +80,7 @@ export async function codeReview(input: CodeReviewInput, context: ReferenceConte
   const directory = join(context.workspace, 'checkout');
   await checkout({ source, commits: [head, base], directory, signal });
   const changed = await changedFiles(directory, base, head, signal);
-  await context.progress(0.2, `${changed.length} files changed`);
+  await context.progress(0.2, `${many(changed.length, 'file')} changed`);
 
   const present = changed.filter((each) => each.status !== 'D' && each.regular).map((each) => each.file);
   const scratch = join(context.workspace, 'scratch');
@@ -169,11 +169,11 @@ function concluded(findings: readonly Finding[], changed: readonly ChangedFile[]
     counts.error > 0 ? 'request_changes' : counts.warning > 0 ? 'comment' : 'approve';
   const added = changed.reduce((sum, each) => sum + each.added, 0);
   const deleted = changed.reduce((sum, each) => sum + each.deleted, 0);
-  const size = `${changed.length} files changed (+${added} -${deleted})`;
+  const size = `${many(changed.length, 'file')} changed (+${added} -${deleted})`;
   return {
     verdict,
     counts,
-    summary: `${size}: ${counts.error} errors, ${counts.warning} warnings, ${counts.info} remarks; ${verdict.replace('_', ' ')}.`,
+    summary: `${size}: ${many(counts.error, 'error')}, ${many(counts.warning, 'warning')}, ${many(counts.info, 'remark')}; ${verdict.replace('_', ' ')}.`,
     changed: { files: changed.length, added, deleted },
     findings: findings.slice(0, maxFindings),
     omitted: Math.max(0, findings.length - maxFindings),
@@ -182,4 +182,8 @@ function concluded(findings: readonly Finding[], changed: readonly ChangedFile[]
 
 function byGravity(a: Finding, b: Finding): number {
   return ranks[a.severity] - ranks[b.severity] || (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line);
+}
+
+function many(n: number, one: string): string {
+  return `${n} ${one}${n === 1 ? '' : 's'}`;
 }

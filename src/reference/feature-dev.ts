@@ -91,7 +91,7 @@ export async function applyChange(input: ApplyChangeInput, context: ReferenceCon
     deleted: changed.reduce((sum, each) => sum + each.deleted, 0),
   };
   context.log.info('applied a change', { commit, branch, pushed: input.push, files: changed.length });
-  await context.progress(1, `${changed.length} files changed on ${branch}`);
+  await context.progress(1, `${changed.length} ${changed.length === 1 ? 'file' : 'files'} changed on ${branch}`);
   return { repo, commit, branch, base, pushed: input.push, diffstat, files: file === null ? [] : [file] };
 }
 
