@@ -66,6 +66,12 @@ export class Foreign {
     return foreign;
   }
 
+  /** One more manager: reports are then applied by either. */
+  async addManager(): Promise<void> {
+    const manager = await serve({ settings: this.settings });
+    this.#closing.push(() => manager.stop());
+  }
+
   /** An SDK agent. */
   async join(id: string, offer: Offer): Promise<void> {
     this.remember(id, offer.name);

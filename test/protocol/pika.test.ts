@@ -156,6 +156,30 @@ describeIf('an agent in Python', () => {
     });
   });
 
+  it('reports to two managers at once: no report is lost, no attempt counted twice', async () => {
+    await foreign.addManager();
+    const options = { retry: { max_attempts: 3, base_ms: 1 } };
+    const parameters = (n: number) => ({ text: `t${n}`, failures: n % 2 });
+    const tasks = await Promise.all(
+      Array.from({ length: 30 }, (_, n) => foreign.client.submit('shout', parameters(n), options)),
+    );
+    const strangers = await Promise.all(
+      [1, 2, 3].map((n) => foreign.run('publish_task.py', ['shout', json({ text: `s${n}` })])),
+    );
+    await Promise.all(tasks.map((task) => foreign.client.result(task)));
+    const ended = await Promise.all(tasks.map(({ id }) => foreign.client.task(id)));
+    expect(ended.map((task) => [task!.attempt, task!.failed_attempts, task!.lost_attempts])).toEqual(
+      tasks.map((_, n) => [1 + (n % 2), n % 2, 0]),
+    );
+    for (const { out: id } of strangers) {
+      await eventually(
+        () => foreign.client.task(id),
+        (task) => task !== undefined,
+      );
+      expect(await foreign.client.outcome(id)).toMatchObject({ status: 'completed', attempt: 1 });
+    }
+  });
+
   it('is killed mid-task: the broker gives the task to another, and no attempt is burned', async () => {
     const { child } = await foreign.startAgent('agent.py', 'pika-2', 'shout', 'ready');
     const slow = await Promise.all(
