@@ -130,6 +130,10 @@ async function runOnce(stage: Stage, client: Client, fleet: Fleet): Promise<bool
   const run = await client.run(specFor(choice, outputs, text(options, 'tests')));
   output.note(`\nRun ${run.id} on ${choice.title}`);
   if (choice.note !== undefined) output.note(choice.note);
+  if (!choice.push && options.tests === undefined)
+    output.note(
+      'Its own tests are run as `npm test`, where there are any; --tests "npm run lint" would run that instead.',
+    );
   const screen = {
     write: (written: string) => process.stderr.write(written),
     isTTY: process.stderr.isTTY === true,

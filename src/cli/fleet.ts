@@ -93,14 +93,17 @@ async function startMembers(
     MUSTER_METRICS_PORT: '0',
   };
   const guard = startGuard({ directory: membersDirectory, keepData, graceMs: keepData ? GRACE_MS : 0 });
-  const manager = new Member(
+  const manager = new FleetProcess(
     guard,
     'manager',
     ['manager.js'],
     { ...common, MUSTER_METRICS_PORT: `${metricsPort}` },
     log,
   );
-  const members = [manager, ...agents.map((id) => new Member(guard, id, ['reference-agent.js', id], common, log))];
+  const members = [
+    manager,
+    ...agents.map((id) => new FleetProcess(guard, id, ['reference-agent.js', id], common, log)),
+  ];
   try {
     await Promise.all(members.map((member) => member.start()));
   } catch (error) {
@@ -134,7 +137,7 @@ function present(environment: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /** One process of the fleet, seen from outside. */
-class Member {
+class FleetProcess {
   readonly name: string;
   readonly #launch: () => Running;
   readonly #stopMs: number;
