@@ -24,6 +24,10 @@ import { addressesSet, addressLines, unlessWanted } from './stay-up.js';
 import { awaitEnding, type Ending, untilWanted } from './until-signal.js';
 
 const MOST_FILES = 14;
+const ONCE_OVER = [
+  '',
+  'All of it is stopped now, the site too; the files stay. Without --once it stays up for a look around.',
+];
 
 export const demo: Action = async (output, _words, options) => {
   const ending = awaitEnding();
@@ -163,7 +167,7 @@ async function runOnce(stage: Stage, client: Client, fleet: Fleet): Promise<bool
     '',
     ...renderWaterfall(waterfall(tasks, Date.now()), { width: Math.min(columns(), 110) }),
     ...(isDone ? [] : ['', `The agents' logs: ${join(folder, 'logs')}`, ...lastWordsOf(tasks, fleet)]),
-    ...(options.once === true ? [] : aroundHere(run.id, fleet)),
+    ...(options.once === true ? ONCE_OVER : aroundHere(run.id, fleet)),
   ]);
   return isDone;
 }

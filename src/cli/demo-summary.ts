@@ -46,7 +46,7 @@ const DESCRIPTIONS: Readonly<Record<string, (result: unknown) => string[]>> = {
     const tally = `${plural(counts.error, 'error')}, ${plural(counts.warning, 'warning')}, ${plural(counts.info, 'remark')}`;
     const shown = findings.slice(0, MOST_FINDINGS).map((finding) => {
       // What to do about it is in the report.
-      const says = finding.message.split(/[.;] /, 1)[0];
+      const says = finding.message.split(/[.;](?: |$)/, 1)[0];
       return `  ${finding.severity.padEnd(7)} ${finding.file}:${finding.line}  ${says} (${finding.rule})`;
     });
     const left = counts.error + counts.warning + counts.info - shown.length;
