@@ -20,8 +20,8 @@ import { type Fleet, startFleet } from './fleet.js';
 import { type Claim, claimFolder } from './folder.js';
 import { columns, type Output, paint } from './output.js';
 import { watchRun } from './progress-view.js';
-import { addressesSet, addressLines, unlessWanted } from './stay-up.js';
-import { awaitEnding, type Ending, untilWanted } from './until-signal.js';
+import { addressesSet, addressLines } from './stay-up.js';
+import { awaitEnding, type Ending, unlessWanted, untilWanted } from './until-signal.js';
 
 const MOST_FILES = 14;
 const ONCE_OVER = [
@@ -102,7 +102,7 @@ async function perform(stage: Stage): Promise<number> {
     drainMs: 0,
     log: (line) => output.note(line),
   });
-  const fleet = await unlessWanted(ending, starting, claim);
+  const fleet = await unlessWanted(ending, starting, claim.release);
   let client: Client | undefined;
   try {
     output.note(`Agents: ${[...referenceAgents.keys()].join(', ')}, each a process of its own`);

@@ -15,14 +15,13 @@ export const stayUp: Action = async (output, _words, options) => {
   const ending = awaitEnding();
   const claim = claimFolder(process.cwd(), 'muster up');
   try {
-    await stay(claim, options.agents === true, output, ending);
-    return 0;
+    return await stay(claim, options.agents === true, output, ending);
   } finally {
     claim.release();
   }
 };
 
-async function stay(claim: Claim, withAgents: boolean, output: Output, ending: Ending): Promise<void> {
+async function stay(claim: Claim, withAgents: boolean, output: Output, ending: Ending): Promise<number> {
   const prefix = loadConfig().MUSTER_PREFIX;
   const starting = startFleet({
     addresses: addressesSet(),
@@ -34,7 +33,13 @@ async function stay(claim: Claim, withAgents: boolean, output: Output, ending: E
     drainMs: DRAIN_MS,
     log: (line) => output.note(line),
   });
-  const fleet = await unlessWanted(ending, starting, claim);
+  const fleet = await Promise.race([starting, untilWanted(ending)]);
+  if (fleet === undefined) {
+    // Cut off while it boots, a broker that keeps its data would have to repair it the next time.
+    output.note('Stopping, once the servers have started; Ctrl-C again ends them at once.');
+    await (await starting).stop();
+    return ending.exitCode;
+  }
   const { AMQP_URL, REDIS_URL } = fleet.addresses;
   const settings = { AMQP_URL, REDIS_URL, MUSTER_PREFIX: prefix, pid: process.pid, metrics: fleet.metricsUrl };
   claim.announce(settings);
@@ -43,22 +48,7 @@ async function stay(claim: Claim, withAgents: boolean, output: Output, ending: E
   output.note('Stopping.');
   claim.release();
   await fleet.stop();
-}
-
-/** Ctrl-C while something starts ends this process at once: the guards end whatever has been started by then. */
-export async function unlessWanted<T>(ending: Ending, starting: Promise<T>, claim: Claim): Promise<T> {
-  const over = new AbortController();
-  const onWanted = (): void => {
-    claim.release();
-    process.exit(ending.exitCode);
-  };
-  ending.signal.addEventListener('abort', onWanted, { signal: over.signal });
-  if (ending.isWanted) onWanted();
-  try {
-    return await starting;
-  } finally {
-    over.abort();
-  }
+  return 0;
 }
 
 /** Both or none: loadConfig refuses one alone. A file that an `up` of a folder above wrote is not ours to use. */

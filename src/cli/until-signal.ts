@@ -59,3 +59,19 @@ export function untilWanted({ signal }: Ending): Promise<void> {
     );
   });
 }
+
+/** Waits for what starts; a signal ends this process at once instead, and the guards end whatever has been started by then. */
+export async function unlessWanted<T>(ending: Ending, starting: Promise<T>, before: () => void): Promise<T> {
+  const over = new AbortController();
+  const onWanted = (): void => {
+    before();
+    process.exit(ending.exitCode);
+  };
+  ending.signal.addEventListener('abort', onWanted, { signal: over.signal });
+  if (ending.isWanted) onWanted();
+  try {
+    return await starting;
+  } finally {
+    over.abort();
+  }
+}
