@@ -19,7 +19,7 @@ if [ "${3:-}" = take ]; then # called by amqp-consume below: the task on standar
 fi
 
 report agent.register "\"agent\":{\"agent_id\":\"$1\",\"agent_name\":\"$1\",\"capabilities\":[{\"name\":\"$2\"}]}"
-while sleep 30; do report agent.heartbeat "\"agent_id\":\"$1\""; done &
+while sleep 30; do report agent.heartbeat "\"agent_id\":\"$1\""; done >/dev/null 2>&1 &
 beating=$!
 trap 'kill $beating $! 2>/dev/null; report agent.leave "\"agent_id\":\"$1\""; exit 0' INT TERM
 
