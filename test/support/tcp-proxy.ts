@@ -60,6 +60,15 @@ export class TcpProxy {
     }
   }
 
+  /** Resets the near end only: the far end believes in the connection until it misses heartbeats. */
+  abandon(): void {
+    for (const pair of [...this.#pairs]) {
+      pair.far.unpipe();
+      pair.near.removeAllListeners('close');
+      pair.near.resetAndDestroy();
+    }
+  }
+
   refuse(isRefusing: boolean): void {
     this.#isRefusing = isRefusing;
   }
