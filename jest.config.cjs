@@ -19,6 +19,8 @@ module.exports = {
   },
   globalSetup: '<rootDir>/test/support/global-setup.cjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
+  // What `npm start` leaves there has packages of its own.
+  modulePathIgnorePatterns: ['<rootDir>/.muster/'],
   testTimeout: 30000,
   maxWorkers: 2,
 };
