@@ -1,5 +1,5 @@
 // An agent: joins the registry, takes tasks and requests for what it offers, and leaves in good order.
-import { capabilityTopology, inboxQueue, inboxTopology, taskQueue } from '../bus/topology.js';
+import { capabilityTopology, inboxTopology } from '../bus/topology.js';
 import type { AgentCard } from '../contracts/agent.js';
 import { name as nameSchema } from '../contracts/names.js';
 import { errorRecord, InvalidInput, LeaseLost, TaskCancelled } from '../errors.js';
@@ -11,7 +11,7 @@ import { Attempts } from './attempts.js';
 import type { Offer } from './capability.js';
 import { Client } from './client.js';
 import type { Instance } from './instance.js';
-import { type DrainMode, Intake, type Source } from './intake.js';
+import { type DrainMode, Intake, sourcesOf } from './intake.js';
 import { Lease } from './lease.js';
 import { Responder } from './responder.js';
 
@@ -205,7 +205,10 @@ export class RunningAgent {
   }
 
   #onChange(change: RegistryChange): void {
-    if (change.kind === 'draining' && change.agent_id === this.id && change.draining) void this.drain();
+    if (change.kind === 'draining' && change.agent_id === this.id) {
+      if (change.draining) void this.drain();
+      else this.resume();
+    }
     if (
       change.kind === 'left' &&
       change.agent_id === this.id &&
@@ -243,6 +246,14 @@ export class RunningAgent {
     }
     await this.#intake.stop();
     await this.#settled(Number.POSITIVE_INFINITY);
+  }
+
+  /** Takes tasks again after drain(). */
+  resume(): void {
+    if (!this.#draining || this.#stopping !== undefined) return;
+    this.#draining = false;
+    this.#attempts.leaving(false);
+    this.#intake.resume();
   }
 
   #settled(ms: number): Promise<void> {
@@ -284,15 +295,4 @@ export class RunningAgent {
     await this.#instance.close();
     await this.#closePorts();
   }
-}
-
-/** Where an agent's tasks come from: four queues per capability, and its inbox, which is asked with class P1. */
-function sourcesOf(prefix: string, agentId: string, capabilities: readonly string[]): Source[] {
-  const classes = [0, 1, 2, 3] as const;
-  return [
-    { queue: inboxQueue(prefix, agentId), capability: undefined, priority: 1 },
-    ...capabilities.flatMap((capability) =>
-      classes.map((priority) => ({ queue: taskQueue(prefix, capability, priority), capability, priority })),
-    ),
-  ];
 }

@@ -251,8 +251,8 @@ export class Attempts {
   }
 
   /** No dependent is taken past the broker any more. */
-  leaving(): void {
-    this.#leaving = true;
+  leaving(is = true): void {
+    this.#leaving = is;
   }
 
   stop(): void {

@@ -3,6 +3,7 @@
 //   pull  one basic.get per free slot: strict order, hoards nothing. For tasks of a second and more.
 //   push  consumers with a prefetch: order kept among what is here. For short tasks, where a round trip per task would cost.
 //   auto  pull until the measured duration says push, and back.
+import { inboxQueue, taskQueue } from '../bus/topology.js';
 import { errorRecord } from '../errors.js';
 import type { Bus, Clock, Delivery, Subscription } from '../ports.js';
 import type { Emitter } from '../telemetry/emitter.js';
@@ -57,6 +58,13 @@ export class Intake {
 
   async start(): Promise<void> {
     if (this.#mode === 'push') await this.#subscribe(this.#prefetch());
+    else void this.#pull();
+  }
+
+  /** Takes again after stop(). What the broker refuses now is asked again. */
+  resume(): void {
+    this.#stopped = false;
+    if (this.#mode === 'push') this.#attempt(() => this.#subscribe(this.#prefetch()));
     else void this.#pull();
   }
 
@@ -264,4 +272,15 @@ export class Intake {
       };
     });
   }
+}
+
+/** Where an agent's tasks come from: four queues per capability, and its inbox, which is asked with class P1. */
+export function sourcesOf(prefix: string, agentId: string, capabilities: readonly string[]): Source[] {
+  const classes = [0, 1, 2, 3] as const;
+  return [
+    { queue: inboxQueue(prefix, agentId), capability: undefined, priority: 1 },
+    ...capabilities.flatMap((capability) =>
+      classes.map((priority) => ({ queue: taskQueue(prefix, capability, priority), capability, priority })),
+    ),
+  ];
 }
