@@ -41,19 +41,30 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string):
 
 /** Iterative, so that 200,000 levels are refused rather than overflowing our own stack. Cyclic values exceed any depth. */
 export function depthExceeds(value: unknown, limit: number): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
+  // A set: what is referred to many times, or in many circles, is one object of its level, not twice as many with every level.
+  let level = new Set<unknown>([value]);
+  for (let depth = 0; level.size > 0; depth++) {
     if (depth > limit) return true;
-    const next: unknown[] = [];
+    const next = new Set<unknown>();
     for (const item of level) {
       if (typeof item !== 'object' || item === null) continue;
       for (const child of Array.isArray(item) ? item : Object.values(item)) {
-        if (typeof child === 'object' && child !== null) next.push(child);
+        if (typeof child === 'object' && child !== null) next.add(child);
       }
     }
     level = next;
   }
   return false;
+}
+
+/** What a caller gave, as the body of a message. Throws INVALID_INPUT where it is too deep, circular, or not JSON. */
+export function encodeBody(value: unknown, what: string): Buffer {
+  if (depthExceeds(value, MAX_DEPTH)) throw InvalidInput(what, `it is nested more than ${MAX_DEPTH} levels deep`);
+  try {
+    return Buffer.from(JSON.stringify(value));
+  } catch (error) {
+    throw InvalidInput(what, error instanceof Error ? error.message : 'it is not JSON');
+  }
 }
 
 export interface Limits {
@@ -145,7 +156,9 @@ export function decodeTask(
   if (message.body.length > limits.maxPayload + 4096)
     throw PayloadTooLarge('The task message', message.body.length, limits.maxPayload);
   const body = parseBody(message);
-  if (message.appId === 'muster' && message.messageId !== undefined) {
+  // Anyone can call himself muster: this much is checked of all, and prepareForeign() checks the rest where the store knows nothing.
+  const known = (body as { capability?: unknown } | null)?.capability;
+  if (message.appId === 'muster' && message.messageId !== undefined && typeof known === 'string') {
     return { id: message.messageId, task: body as TaskMessage, foreign: false };
   }
   const task = validate(taskMessage, body, 'The task message');
@@ -168,9 +181,10 @@ function cloudEventId({ headers }: IncomingMessage): string | undefined {
   return typeof id === 'string' ? id : undefined;
 }
 
-/** The record that a published task lacks in the store. */
+/** The record that a published task lacks in the store. Throws INVALID_INPUT: whoever published it may have called himself muster. */
 export function prepareForeign(id: string, task: TaskMessage, traceparent: string, limits: Limits): NewTask {
-  return toNewTask(id, task, [], traceparent, limits);
+  validate(taskMessage.shape.id, id, 'The task id');
+  return toNewTask(id, validate(taskMessage, task, 'The task message'), [], traceparent, limits);
 }
 
 /** Tasks of one run, checked as a whole: keys, dependencies, no cycle. `existing`: keys of the run that is added to. */
