@@ -6,6 +6,7 @@ import type { RequestEvent, ResponseEvent } from '../contracts/messages.js';
 import { type PriorityInput, toPriority, toWord } from '../contracts/priority.js';
 import { MusterError, NoAgentAvailable, RequestFailed, RequestTimeout } from '../errors.js';
 import type { Bus, Cancel, Clock } from '../ports.js';
+import { encodeBody } from '../tasks/prepare.js';
 import type { Emitter } from '../telemetry/emitter.js';
 
 export const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
@@ -113,6 +114,9 @@ export class Requests {
   ): Promise<ResponseEvent | 'returned' | 'timeout'> {
     const { bus, clock, prefix, instance } = this.#parts;
     const id = newRunId();
+    const now = clock.now();
+    const event = requestEventOf(id, instance, candidate.agentId, action, parameters, timeoutMs, options, now);
+    const body = encodeBody(event, 'The request');
     return new Promise((resolve, reject) => {
       this.#inFlight.set(candidate.agentId, this.inFlight(candidate.agentId) + 1);
       let timer: Cancel | undefined;
@@ -127,22 +131,12 @@ export class Requests {
       };
       this.#pending.set(id, { done });
       timer = clock.after(timeoutMs, () => done('timeout'));
-      const event = requestEventOf(
-        id,
-        instance,
-        candidate.agentId,
-        action,
-        parameters,
-        timeoutMs,
-        options,
-        clock.now(),
-      );
       try {
         bus.send(
           {
             exchange: exchangeName(prefix, 'agent'),
             routingKey: candidate.instance,
-            body: Buffer.from(JSON.stringify(event)),
+            body,
             persistent: false,
             type: 'agent_request',
             messageId: id,
@@ -195,7 +189,7 @@ export class Requests {
     bus.send({
       exchange: exchangeName(prefix, 'broadcast'),
       routingKey: '',
-      body: Buffer.from(JSON.stringify({ ...event, exclude })),
+      body: encodeBody({ ...event, exclude }, 'The broadcast'),
       persistent: false,
       type: 'agent_request',
       messageId: event.event_id,

@@ -5,6 +5,7 @@ import { EVENT_NAMES } from '../contracts/events.js';
 import { NAME_PATTERN } from '../contracts/names.js';
 import { errorRecord, InvalidInput, PayloadTooLarge } from '../errors.js';
 import type { Topology } from '../ports.js';
+import { encodeBody } from '../tasks/prepare.js';
 import type { Instance } from './instance.js';
 
 export interface TopicEvent {
@@ -34,7 +35,7 @@ export function publishTopic(instance: Instance, topic: string, data: unknown): 
     throw InvalidInput('The topic', `'${topic}' is one of Muster's own events`);
   const { ports, config, id } = instance;
   const event = { event: topic, at: new Date(ports.clock.now()).toISOString(), source: id, data };
-  const body = Buffer.from(JSON.stringify(event));
+  const body = encodeBody(event, 'The event');
   if (body.length > config.MUSTER_MAX_PAYLOAD)
     throw PayloadTooLarge('The event', body.length, config.MUSTER_MAX_PAYLOAD);
   // Persistent only as far as a durable subscription keeps it; nobody listening is no error.
