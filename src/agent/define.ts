@@ -1,4 +1,6 @@
 // agent(): the definition of an agent, and its start.
+import { name as nameSchema } from '../contracts/names.js';
+import { validate } from '../tasks/prepare.js';
 import { type AgentOptions, RunningAgent } from './agent.js';
 import type { Offer } from './capability.js';
 import type { Client } from './client.js';
@@ -22,6 +24,8 @@ export function agent(id: string, offers: Offer | readonly Offer[], options: Age
     id,
     offers: list,
     async start(over = {}) {
+      // Before the id becomes part of a queue's, a key's or a connection's name.
+      validate(nameSchema, id, 'The agent id');
       if ('instance' in over) {
         const { ports, config } = over.instance;
         const instance = await Instance.open(ports, config, id);
