@@ -63,7 +63,7 @@ function drive({ window, warmMs, ms }, once) {
 /** A JSON value of about `bytes` with the structure of real input: what codecs cost depends on it. */
 function payload(bytes) {
   const value = { items: [] };
-  for (let i = 0; JSON.stringify(value).length < bytes - 80; i++) {
+  for (let i = 0; JSON.stringify(value).length < bytes - 100; i++) {
     value.items.push({ path: `src/module-${i}/index.ts`, lines: i * 17, score: i / 7, changed: i % 2 === 0 });
   }
   const rest = bytes - JSON.stringify(value).length - ',"pad":""'.length;

@@ -34,10 +34,30 @@ if (directory === undefined) {
   process.stderr.write('Name the directory that `node bench/run.cjs --profile DIR` wrote to.\n');
   process.exit(2);
 }
+function packageOf(path) {
+  if (/(^|\/)dist\//.test(path) && !/^(zod|amqplib|ioredis|bullmq)\//.test(path)) return 'muster';
+  return path.split(/[/:]/)[0];
+}
+
+/** Where the time went by package. */
+function byPackage(rows) {
+  const spent = new Map();
+  for (const [place, us] of rows) {
+    const path = place.split('  ')[1];
+    const name = path === undefined ? place : packageOf(path);
+    spent.set(name, (spent.get(name) ?? 0) + us);
+  }
+  return [...spent].sort((a, b) => b[1] - a[1]).slice(0, 8);
+}
+
+const share = (us, total) => `${((us / total) * 100).toFixed(1).padStart(6)} %`;
+
 for (const file of readdirSync(directory).filter((name) => name.endsWith('.cpuprofile'))) {
   const { total, rows: all } = selfTimes(JSON.parse(readFileSync(join(directory, file), 'utf8')));
   process.stdout.write(`\n${file}: ${Math.round(total / 1000)} ms of work\n`);
+  for (const [name, us] of byPackage(all)) process.stdout.write(`${share(us, total)}  in ${name}\n`);
+  process.stdout.write('\n');
   for (const [place, us] of all.slice(0, Number(rows))) {
-    process.stdout.write(`${((us / total) * 100).toFixed(1).padStart(6)} %  ${place}\n`);
+    process.stdout.write(`${share(us, total)}  ${place}\n`);
   }
 }

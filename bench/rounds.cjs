@@ -5,7 +5,9 @@ const { cpuUs, median, now } = require('./measure.cjs');
 
 /** A round is quiet if nobody else took more than this share of the machine meanwhile. */
 const QUIET_SHARE = 0.1;
-const WAIT_MS = 3000;
+const WAIT_MS = 1500;
+/** Rounds taken beyond those that count, in the hope of quieter ones. */
+const EXTRA_ROUNDS = 2;
 const LOOK_MS = 150;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -48,8 +50,8 @@ function machineBusyUs() {
 
 /**
  * Measures the sides one after the other, `rounds` times, so that whatever drifts on the machine drifts for all of them; every
- * other round in the opposite order. Rounds in which the machine had other things to do are taken again, up to as many times; of
- * all that were taken the quietest count.
+ * other round in the opposite order. Rounds in which the machine had other things to do are taken again, up to EXTRA_ROUNDS; of all
+ * that were taken the quietest count.
  * @template T
  * @param {number} rounds
  * @param {import('./stage.cjs').Stage} stage
@@ -60,7 +62,7 @@ async function inTurn(rounds, stage, sides) {
   const names = Object.keys(sides);
   const taken = [];
   const isQuiet = (round) => !(round.others > QUIET_SHARE);
-  for (let i = 0; i < rounds * 2 && taken.filter(isQuiet).length < rounds; i++) {
+  for (let i = 0; i < rounds + EXTRA_ROUNDS && taken.filter(isQuiet).length < rounds; i++) {
     const answers = {};
     let others = 0;
     for (const name of i % 2 === 0 ? names : [...names].reverse()) {

@@ -1,9 +1,9 @@
 // `npm run bench`: every speed figure as a ratio taken in one run, on a private broker and Redis of its own.
-//   --only NAME     figures whose name contains NAME; may be given more than once
+//   --only NAME     the figure of that name, or all that begin so: dag, tasks, requests-window; may be given again
 //   --quick         fewer and shorter rounds, smaller graphs
-//   --json FILE     also writes one JSON line per figure there; without it the lines follow the table
+//   --json FILE     appends one JSON line per figure there as it is taken; without it the lines follow the table
 //   --profile DIR   leaves a CPU profile of every measured process there (slows it: the ratios then mean nothing)
-const { mkdtempSync, writeFileSync } = require('node:fs');
+const { appendFileSync, mkdtempSync } = require('node:fs');
 const { cpus, tmpdir } = require('node:os');
 const { join, resolve } = require('node:path');
 const { parseArgs } = require('node:util');
@@ -29,13 +29,15 @@ const { values: flags } = parseArgs({
 function chosen() {
   const all = Object.entries(figures);
   if (flags.only === undefined) return all;
-  const some = all.filter(([name]) => flags.only.some((part) => name.includes(part)));
+  const some = all.filter(([name]) => flags.only.some((part) => name === part || name.startsWith(`${part}-`)));
   if (some.length === 0)
     throw new Error(
       `--only ${flags.only.join(' ')}: no such figure. There are: ${all.map(([name]) => name).join(', ')}.`,
     );
   return some;
 }
+
+const lineOf = (row) => `${JSON.stringify(row)}\n`;
 
 async function main() {
   const wanted = chosen();
@@ -63,7 +65,9 @@ async function main() {
       };
       process.stderr.write(`${name} ...\n`);
       try {
-        rows.push(...(await measure(world)));
+        const measured = await measure(world);
+        rows.push(...measured);
+        if (flags.json !== undefined) appendFileSync(resolve(flags.json), measured.map(lineOf).join(''));
       } catch (error) {
         // One figure that cannot be taken must not cost the others.
         failed.push(name);
@@ -74,12 +78,10 @@ async function main() {
   } finally {
     await services.stop();
   }
-  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   process.stdout.write(
     `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}\n\n${table(rows)}\n`,
   );
-  if (flags.json === undefined) process.stdout.write(lines);
-  else writeFileSync(resolve(flags.json), lines);
+  if (flags.json === undefined) process.stdout.write(rows.map(lineOf).join(''));
   return failed.length === 0 ? 0 : 1;
 }
 

@@ -2,8 +2,10 @@
 const { fork } = require('node:child_process');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
+const { createInterface } = require('node:readline');
 
 const CLOCK_TICK_US = 10_000;
+const SHOWN_LINES = 3;
 const STOP_MS = 10_000;
 
 /** Only what a process needs: nobody's MUSTER_ or OTEL_ variables may change a figure. */
@@ -33,7 +35,9 @@ class Stage {
       profile === undefined
         ? []
         : ['--cpu-prof', `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`];
-    const child = fork(join(__dirname, file), { execArgv, env: environment() });
+    const stdio = ['ignore', 'inherit', 'pipe', 'ipc'];
+    const child = fork(join(__dirname, file), { execArgv, env: environment(), stdio });
+    showBriefly(name, child.stderr);
     const pending = new Map();
     let next = 0;
     const exited = new Promise((resolve) => child.once('exit', resolve));
@@ -77,6 +81,18 @@ class Stage {
     for (const started of this.#all.reverse()) await started.stop();
     this.#all = [];
   }
+}
+
+/** The first lines a process complains with, and how many more there were: a flood of them would hide the table. */
+function showBriefly(name, stderr) {
+  let lines = 0;
+  createInterface({ input: stderr })
+    .on('line', (line) => {
+      if (lines++ < SHOWN_LINES) process.stderr.write(`  ${name}: ${line.slice(0, 300)}\n`);
+    })
+    .on('close', () => {
+      if (lines > SHOWN_LINES) process.stderr.write(`  ${name}: and ${lines - SHOWN_LINES} lines more\n`);
+    });
 }
 
 /** CPU of another process, its waited-for children included, microseconds; NaN where the system does not say. */

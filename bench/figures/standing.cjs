@@ -8,6 +8,7 @@ const { environment } = require('../stage.cjs');
 
 const BACKLOG = 100_000;
 const SAMPLE = 5000;
+const SPARE = 300;
 const WINDOW = 100;
 
 /** Spawns an agent while a task waits for it: until it had joined, and until it was at work on that task. */
@@ -77,19 +78,21 @@ async function backlog(world) {
   });
   await redis.quit();
 
-  const submits = await inTurn(world.rounds, stage, {
-    muster: () => full.client.ask('fill', SAMPLE, WINDOW),
-    raw: () => empty.client.ask('fill', SAMPLE, WINDOW),
-  });
-  const consume = ({ agent }) => agent.ask('consume', 'counter', SAMPLE, { concurrency: WINDOW });
-  const claims = await inTurn(world.rounds, stage, { muster: () => consume(full), raw: () => consume(empty) });
+  const side =
+    ({ agent, client }) =>
+    async () => {
+      // More than is consumed: the last ones would otherwise be waited for.
+      const submit = await client.ask('fill', SAMPLE + SPARE, WINDOW);
+      return { submit, claim: await agent.ask('consume', 'counter', SAMPLE, { concurrency: WINDOW }) };
+    };
+  const { muster, raw, others } = await inTurn(world.rounds, stage, { muster: side(full), raw: side(empty) });
   // How many times as long a task takes with the backlog: rates turned over.
-  const slower = (figure, { muster, raw, others }) => {
-    const us = (rates) => rates.map((rate) => 1e6 / rate);
+  const slower = (figure, what) => {
+    const us = (answers) => answers.map((answer) => 1e6 / answer[what]);
     const sides = { muster: us(muster), raw: us(raw) };
     return compared({ figure, unit: 'us/task', ...sides, target: 1.3, better: 'lower', others, of: 'empty' });
   };
-  return [memory, slower('backlog-submit', submits), slower('backlog-claim', claims)];
+  return [memory, slower('backlog-submit', 'submit'), slower('backlog-claim', 'claim')];
 }
 
 async function registryLookup(world) {
