@@ -214,3 +214,34 @@ it('a Ctrl-C ends it with 130; a manager ends in order', async () => {
   expect((await tail.ended).code).toBe(130);
   expect((await second.ended).code).toBe(130);
 });
+
+it('why counts who is at capacity, what is ahead, and how far a running task is', async () => {
+  const waiting: (() => void)[] = [];
+  const slow = capability('slow').handle(async (_input, context) => {
+    await context.progress(0.5, 'half way');
+    await new Promise<void>((resolve) => waiting.push(resolve));
+  });
+  await w.join('ben', slow, { concurrency: 1 });
+  const first = await w.client.submit('slow', 1);
+  await w.until('task.progressed', { task: first.id });
+  const urgent = await w.client.submit('slow', 2, { priority: 'P0' });
+  const last = await w.client.submit('slow', 3);
+  const dispatched = async () =>
+    (await w.client.tasks({ capability: 'slow' })).filter((task) => task.status === 'dispatched');
+  await eventually(dispatched, (tasks) => tasks.length === 2);
+  const running = (await json(['task', 'why', first.id], env)).document;
+  expect(running.reason).toBe('running');
+  expect(running.sentence).toMatch(/^Running: attempt 1 of 3 has run on ben-\w+ for .*, 50 % done \(half way\)\.$/);
+  const { reason, sentence } = (await json(['task', 'why', last.id], env)).document;
+  expect(reason).toBe('agents_full');
+  expect(sentence).toMatch(/: 1 agent offers 'slow', 1 is at capacity \(1 of 1\); 1 task is ahead \(1 P0\)\.$/);
+  const ended = Promise.all([first, urgent, last].map((task) => w.client.result(task)));
+  for (let done = 0; done < 3; done++) {
+    await eventually(
+      () => waiting.length,
+      (n) => n > 0,
+    );
+    waiting.shift()!();
+  }
+  await ended;
+});
