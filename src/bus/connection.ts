@@ -106,16 +106,7 @@ export class Connection {
       const cancel = this.#options.clock.after(RPC_TIMEOUT_MS, () =>
         reject(BrokerUnavailable(this.where, `no answer to ${what} within ${RPC_TIMEOUT_MS} ms`)),
       );
-      answer.then(
-        (value) => {
-          cancel();
-          resolve(value);
-        },
-        (error) => {
-          cancel();
-          reject(error);
-        },
-      );
+      answer.then(resolve, reject).finally(cancel);
     });
   }
 
@@ -229,7 +220,7 @@ export class Connection {
       });
       model.on('handler-error', (error) => this.#options.onProblem('connection', error));
       model.on('blocked', (why) => {
-        if (this.model === model && this.state !== 'closed') this.#setState('blocked', why);
+        if (this.model === model) this.#setState('blocked', why);
       });
       model.on('unblocked', () => {
         if (this.model === model && this.state === 'blocked') this.#setState('ready');
@@ -248,7 +239,7 @@ export class Connection {
     if (model === undefined || this.model !== model) return;
     this.model = undefined;
     this.#options.lost();
-    if (this.state !== 'closed') this.#setState('connecting', why);
+    this.#setState('connecting', why);
   }
 
   #isClosed(): boolean {
@@ -256,6 +247,8 @@ export class Connection {
   }
 
   #setState(state: BusState, why = ''): void {
+    // An attempt that fails because of the close must not open everything again.
+    if (this.state === 'closed') return;
     const changed = this.state !== state;
     this.state = state;
     this.why = why;

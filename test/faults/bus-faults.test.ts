@@ -409,6 +409,24 @@ describe('the bus in trouble', () => {
     await bus.publish(message(queue, 'again'));
   });
 
+  it('stays closed when closed amid reconnecting', async () => {
+    for (let turn = 0; turn < 20; turn++) {
+      const { bus, proxy } = await viaProxy();
+      proxy.refuse(turn % 2 === 0);
+      proxy.cut();
+      // Each time at another point of the way back.
+      for (let i = 0; i < turn * 3; i++) await new Promise((resolve) => setImmediate(resolve));
+      await bus.close();
+      proxy.refuse(false);
+    }
+    const closedAt = performance.now();
+    await eventually(
+      () => performance.now() - closedAt,
+      (ms) => ms > 500,
+    );
+    expect(proxies.map((proxy) => proxy.connections)).toEqual(proxies.map(() => 0));
+  });
+
   it('closes cleanly with the broker gone', async () => {
     const bus = await enter();
     await bus.declare(quorum(fresh('gone')));
