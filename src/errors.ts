@@ -60,7 +60,8 @@ export const errorTable: ReadonlyMap<string, ErrorTraits> = table;
 export const InvalidInput = defineError(
   'INVALID_INPUT',
   { status: 422, retryable: false },
-  (what: string, problems: string) => `${what} is not valid: ${problems}. Nothing was stored; correct it and send it again.`,
+  (what: string, problems: string) =>
+    `${what} is not valid: ${problems}. Nothing was stored; correct it and send it again.`,
 );
 export const CyclicRun = defineError(
   'CYCLIC_RUN',
@@ -123,7 +124,8 @@ export const TaskCancelled = defineError(
 export const LeaseLost = defineError(
   'LEASE_LOST',
   { status: 409, retryable: false },
-  (id: string) => `The lease on task '${id}' was lost: another attempt owns it now, and what this attempt reports changes nothing.`,
+  (id: string) =>
+    `The lease on task '${id}' was lost: another attempt owns it now, and what this attempt reports changes nothing.`,
 );
 
 // Requests between agents.
@@ -170,7 +172,8 @@ export const Throttled = defineError(
 export const PublishNacked = defineError(
   'PUBLISH_NACKED',
   { status: 503, retryable: true },
-  (exchange: string) => `The broker refused a message for exchange '${exchange}' (nack). It was not accepted; try again.`,
+  (exchange: string) =>
+    `The broker refused a message for exchange '${exchange}' (nack). It was not accepted; try again.`,
 );
 export const ConfirmTimeout = defineError(
   'CONFIRM_TIMEOUT',
@@ -193,12 +196,14 @@ export const BrokerRefused = defineError(
 export const StoreUnavailable = defineError(
   'STORE_UNAVAILABLE',
   { status: 503, retryable: true },
-  (why: string) => `Redis cannot be used now: ${why}. Whether a change was stored is unknown; repeating it with the same id is safe.`,
+  (why: string) =>
+    `Redis cannot be used now: ${why}. Whether a change was stored is unknown; repeating it with the same id is safe.`,
 );
 export const StoreRefused = defineError(
   'STORE_REFUSED',
   { status: 401, retryable: false },
-  (where: string, why: string) => `Redis at ${where} refuses this login: ${why}. Correct user and password in REDIS_URL.`,
+  (where: string, why: string) =>
+    `Redis at ${where} refuses this login: ${why}. Correct user and password in REDIS_URL.`,
 );
 export const Closed = defineError(
   'CLOSED',

@@ -1,5 +1,6 @@
 // The agent record and what an agent offers. Wire fields are snake_case; schemas/agent.json and capability.json come from here.
 import { z } from 'zod';
+import { json } from './json.js';
 import { name } from './names.js';
 
 export const capabilityRecord = z.looseObject({
@@ -8,7 +9,10 @@ export const capabilityRecord = z.looseObject({
   parameters: z.record(z.string(), z.unknown()).default({}).meta({
     description: 'A JSON Schema, or the short form {"repo_url": "str", "pr_number": "int"}, which is turned into one.',
   }),
-  result: z.record(z.string(), z.unknown()).optional().meta({ description: 'JSON Schema of what the handler returns.' }),
+  result: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .meta({ description: 'JSON Schema of what the handler returns.' }),
   cost_estimate: z.string().max(200).optional().meta({ description: 'For people: "~100 tokens", "~30s compute".' }),
   tags: z.array(z.string().max(64)).max(64).default([]),
 });
@@ -25,13 +29,15 @@ export const agentCard = z.looseObject({
   capabilities: z.array(capabilityRecord).max(256),
   capacity: z.int().min(1).max(10_000).default(1),
   tags: z.array(z.string().max(64)).max(64).default([]),
-  metadata: z.record(z.string().max(64), z.json()).default({}),
+  metadata: z.record(z.string().max(64), json).default({}),
 });
 export type AgentCard = z.infer<typeof agentCard>;
 
 export const agentRecord = z.looseObject({
   ...agentCard.shape,
-  instance: z.string().meta({ description: "The process that is this agent now: '<agent_id>-<random>', or 'bus:<agent_id>' for a bus-only agent." }),
+  instance: z.string().meta({
+    description: "The process that is this agent now: '<agent_id>-<random>', or 'bus:<agent_id>' for a bus-only agent.",
+  }),
   kind: z.enum(['full', 'bus']),
   status: agentStatus,
   health_status: healthStatus,

@@ -10,7 +10,12 @@ export interface MusterEvents {
   'task.submitted': OfTask & { readonly priority: string };
   'task.ready': OfTask;
   'task.dispatched': OfTask & { readonly exchange: string; readonly routing_key: string };
-  'task.started': OfTask & { readonly agent: string; readonly attempt: number; readonly waited_ms: number; readonly priority: string };
+  'task.started': OfTask & {
+    readonly agent: string;
+    readonly attempt: number;
+    readonly waited_ms: number;
+    readonly priority: string;
+  };
   'task.progressed': OfTask & { readonly fraction: number; readonly note?: string };
   'task.completed': OfTask & { readonly agent: string; readonly attempt: number; readonly duration_ms: number };
   'task.retrying': OfTask & { readonly attempt: number; readonly after_ms: number; readonly error: string };
@@ -25,7 +30,11 @@ export interface MusterEvents {
   'message.parked': { readonly queue: string; readonly routing_key: string };
   'message.forwarded': { readonly routing_key: string; readonly messages: number };
   'agent.joined': { readonly agent: string; readonly instance: string; readonly capabilities: readonly string[] };
-  'agent.left': { readonly agent: string; readonly instance: string; readonly reason: 'stopped' | 'lease_expired' | 'replaced' };
+  'agent.left': {
+    readonly agent: string;
+    readonly instance: string;
+    readonly reason: 'stopped' | 'lease_expired' | 'replaced';
+  };
   'agent.stale': { readonly agent: string; readonly instance: string; readonly silent_ms: number };
   'agent.changed': { readonly agent: string; readonly capabilities: readonly string[] };
   'agent.draining': { readonly agent: string };

@@ -1,6 +1,7 @@
 // What crosses the broker besides tasks: requests and responses (B5), and what bus-only agents report.
 import { z } from 'zod';
 import { agentCard } from './agent.js';
+import { json } from './json.js';
 import { name, runId, taskId } from './names.js';
 import { errorRecord, taskMessage } from './task.js';
 
@@ -13,7 +14,7 @@ export const requestEvent = z.looseObject({
   source_agent: z.string().max(128),
   target_agent: z.string().max(128).meta({ description: "An agent id, or '*' for a broadcast." }),
   action: z.string().min(1).max(128),
-  parameters: z.json().default({}),
+  parameters: json.default({}),
   callback_url: z.url().nullish(),
   priority: word.default('medium'),
   timeout_seconds: z.number().positive().default(300),
@@ -29,7 +30,7 @@ export const responseEvent = z.looseObject({
   source_agent: z.string(),
   target_agent: z.string(),
   status: z.enum(['success', 'error', 'timeout']),
-  result: z.json().optional(),
+  result: json.optional(),
   error: errorRecord.nullish(),
   duration_ms: z.number(),
   created_at: z.string(),
@@ -66,7 +67,7 @@ export const report = z.discriminatedUnion('type', [
     fraction: z.number().min(0).max(1),
     note: z.string().max(500).optional(),
   }),
-  z.looseObject({ type: z.literal('task.completed'), ...ofTask, output: z.json().optional() }),
+  z.looseObject({ type: z.literal('task.completed'), ...ofTask, output: json.optional() }),
   z.looseObject({
     type: z.literal('task.failed'),
     ...ofTask,

@@ -1,5 +1,6 @@
 // Tasks and runs as they are submitted, stored and sent. Wire fields are snake_case: schemas/task.json and run.json come from here.
 import { z } from 'zod';
+import { json } from './json.js';
 import { name, runId, taskId } from './names.js';
 import { priorityInput } from './priority.js';
 
@@ -32,7 +33,12 @@ export type FailureRule = z.infer<typeof failureRule>;
 
 export const retryPolicy = z.strictObject({
   max_attempts: z.int().min(1).max(100).optional().meta({ description: 'The first try counts. Default 3.' }),
-  base_ms: z.int().min(1).max(86_400_000).optional().meta({ description: 'Backoff before the second attempt. Default 1000.' }),
+  base_ms: z
+    .int()
+    .min(1)
+    .max(86_400_000)
+    .optional()
+    .meta({ description: 'Backoff before the second attempt. Default 1000.' }),
   factor: z.number().min(1).max(10).optional().meta({ description: 'Growth of the backoff per attempt. Default 2.' }),
   cap_ms: z.int().min(1).max(86_400_000).optional().meta({ description: 'The longest backoff. Default 300000.' }),
 });
@@ -51,15 +57,20 @@ const traceparent = z
 const taskFields = {
   capability: name.meta({ description: 'The named skill an agent must offer.' }),
   priority: priorityInput.optional(),
-  parameters: z.json().optional().meta({ description: "The handler's input, checked against the capability's own schema." }),
+  parameters: json
+    .optional()
+    .meta({ description: "The handler's input, checked against the capability's own schema." }),
   constraints: constraints.optional(),
   assigned_to: name.optional().meta({ description: 'The one agent that may run it; it waits for that agent.' }),
   route: z.enum(['queue', 'least-connections']).optional().meta({
-    description: "queue (default): agents compete; least-connections: sent to the free agent with the smallest load.",
+    description: 'queue (default): agents compete; least-connections: sent to the free agent with the smallest load.',
   }),
   retry: retryPolicy.optional(),
   not_before: z.iso.datetime({ offset: true }).optional(),
-  deadline_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'After this moment the task is dead, not run.' }),
+  deadline_at: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'After this moment the task is dead, not run.' }),
 } as const;
 
 /** One task of a run, as a client submits it. Unknown fields are refused, so a typo is never silently ignored. */
@@ -70,7 +81,9 @@ export const taskSpec = z.strictObject({
     .max(100_000)
     .optional()
     .meta({ description: 'Keys of the tasks of this run that must end first.' }),
-  on_failure: failureRule.optional().meta({ description: "The rule of this task's dependencies that name none of their own." }),
+  on_failure: failureRule
+    .optional()
+    .meta({ description: "The rule of this task's dependencies that name none of their own." }),
   ...taskFields,
 });
 export type TaskSpec = z.infer<typeof taskSpec>;
@@ -80,7 +93,9 @@ export const runSpec = z.strictObject({
   id: runId.optional(),
   idempotency_key: z.string().min(1).max(256).optional(),
   labels: z.record(z.string().max(64), z.string().max(256)).optional(),
-  on_failure: failureRule.optional().meta({ description: 'The rule of every edge that has none of its own. Default fail.' }),
+  on_failure: failureRule
+    .optional()
+    .meta({ description: 'The rule of every edge that has none of its own. Default fail.' }),
   tasks: z.array(taskSpec).min(1).max(200_000),
   traceparent: traceparent.optional(),
 });
@@ -124,14 +139,16 @@ export const task = z.strictObject({
   attempt: z.int().min(0).meta({ description: 'The current or last attempt, 1-based; 0 before the first.' }),
   max_attempts: z.int(),
   failed_attempts: z.int(),
-  lost_attempts: z.int().meta({ description: 'Attempts that ended because their agent vanished; they do not count against max_attempts.' }),
+  lost_attempts: z
+    .int()
+    .meta({ description: 'Attempts that ended because their agent vanished; they do not count against max_attempts.' }),
   assigned_to: z.string().optional(),
   agent: z.string().optional().meta({ description: 'The instance that holds or held it.' }),
   waiting_for: z.array(z.string()),
   after: z.array(z.strictObject({ task: z.string(), on_failure: failureRule })),
-  parameters: z.json().optional(),
+  parameters: json.optional(),
   progress: z.strictObject({ fraction: z.number(), note: z.string().optional() }).optional(),
-  result: z.json().optional(),
+  result: json.optional(),
   error: errorRecord.optional(),
   submitted_at: z.string(),
   ready_at: z.string().optional(),
@@ -150,7 +167,7 @@ export const taskOutcome = z.looseObject({
   reason: z.string().optional(),
   attempt: z.int(),
   agent: z.string().optional(),
-  output: z.json().optional(),
+  output: json.optional(),
   error: errorRecord.optional(),
 });
 export type TaskOutcome = z.infer<typeof taskOutcome>;

@@ -16,14 +16,16 @@ export const KEY_KINDS = {
   members: 'list; task keys of a run in order of submission; with the run',
   watchers: 'set; instances that want to hear how a task ended; until it ends',
   runs: 'zset; run id -> ms submitted; every run stored',
-  ready: 'zset per class; task id -> ms when to (re)dispatch it, plus 0.5 once the broker confirmed it; ready, not yet claimed. The outbox',
+  ready:
+    'zset per class; task id -> ms when to (re)dispatch it, plus 0.5 once the broker confirmed it; ready, not yet claimed. The outbox',
   timers: 'zset; task id -> ms when it becomes ready; scheduled and retrying tasks',
   deadlines: 'zset; task id -> ms when its attempt or its life is over',
   releasing: 'zset; task id -> ms; ended tasks whose dependents are not all told yet',
   retention: 'zset; run id -> ms when to delete it; finished runs, and runs not submitted whole',
   held: 'set per instance; task ids it runs',
   reserved: 'set per agent; tasks sent to its inbox and not yet claimed',
-  instances: 'zset; instance -> ms when its lease ends; 1 or 2: condemned, its tasks are being rescued; agents, managers, clients',
+  instances:
+    'zset; instance -> ms when its lease ends; 1 or 2: condemned, its tasks are being rescued; agents, managers, clients',
   agents: 'hash; agent id -> JSON of its record without heartbeat and load',
   owners: 'hash; instance -> agent id',
   offers: 'hash per capability; agent id -> "<capacity> <instance>" of each agent that offers it',
