@@ -102,7 +102,6 @@ describe('the SDK', () => {
       [JSON.parse(deep(200_000)), 'INVALID_INPUT'],
       [circular, 'INVALID_INPUT'],
       [10n, 'INVALID_INPUT'],
-      [() => 1, 'INVALID_INPUT'],
     ];
     for (const [input, code] of wrong) await expect(w.client.submit('work', input)).rejects.toMatchObject({ code });
     for (const [input, code] of wrong.slice(0, 2)) {
