@@ -126,10 +126,14 @@ function testClaiming(stage: () => Stage): void {
     });
 
     it('starts nothing past its deadline', async () => {
-      await stage().submit('s', { deadlineAt: stage().world.now() + 10 });
-      stage().world.pass(10);
-      const answer = await stage().store.claim({ id: 's', holder: 'ann-1', redelivered: false });
-      expect(answer).toEqual({ outcome: 'obsolete', state: 'ready' });
+      const { store, world } = stage();
+      for (const id of ['s', 't']) await stage().submit(id, { deadlineAt: world.now() + 10 });
+      await stage().claim('t', 'bus:cat');
+      world.pass(10);
+      const claim = (id: string) => store.claim({ id, holder: 'bus:dan', redelivered: true });
+      expect(await claim('s')).toEqual({ outcome: 'obsolete', state: 'ready' });
+      // Its agent lost it, but there is no further attempt: the sweep ends it.
+      expect(await claim('t')).toEqual({ outcome: 'held', by: 'bus:cat' });
     });
 
     it('leaves a running task with its agent when the broker delivers it again', async () => {

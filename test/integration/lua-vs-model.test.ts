@@ -77,6 +77,11 @@ describe('agree where one call may not tell everyone', () => {
       [...keys('a', 60).map((key) => plain(key)), ...keys('b', 1800).map((key, i) => plain(key, [`a${i % 60}`]))],
       [claimAll(ids('a', 60)), settleAll(ids('a', 60), die), ...released(5)],
     ],
+    [
+      'a hundred failures at once with five dependents each: more than one call goes on with',
+      [...keys('a', 100).map((key) => plain(key)), ...keys('b', 500).map((key, i) => plain(key, [`a${i % 100}`]))],
+      [claimAll(ids('a', 100)), settleAll(ids('a', 100), die), ...released(3)],
+    ],
   ])('%s', async (_, tasks, steps) => {
     const run: NewRun = { run: 'r0', tasks, labels: {}, digest: 'd', append: false };
     const context = { owner: 'client-1', traceparent: '', root: 'r0', hops: 0 };

@@ -135,7 +135,7 @@ function randomTask(chance: Chance, model: TaskModel, id: string, dependencies: 
     requiresApproval: chance.hit(0.12),
     ...maybe(chance, 'timeoutMs', chance.one([50, 1500])),
     ...maybe(chance, 'notBefore', now + chance.one([-5, 0, 1, 1000]), 0.15),
-    ...maybe(chance, 'deadlineAt', now + chance.one([0, 5, 3000, 4_000_000, 9_000_000]), 0.06),
+    ...maybe(chance, 'deadlineAt', now + chance.one([0, 5, 1000, 3000, 4_000_000, 9_000_000]), 0.1),
     ...maybe(chance, 'assignedTo', 'ann', 0.1),
     ...maybe(chance, 'leastConnections', true, 0.1),
   };
@@ -214,7 +214,7 @@ function randomClaim(chance: Chance, model: TaskModel): Command {
     do: 'claim',
     id: anyTask(chance, model, 'ready', ...(chance.hit(0.2) ? (['running'] as const) : [])),
     holder: chance.one(HOLDERS),
-    redelivered: chance.hit(0.3),
+    redelivered: chance.hit(0.5),
   };
 }
 
