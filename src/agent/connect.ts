@@ -8,7 +8,7 @@ import { keysFor } from '../redis/keys.js';
 import { RedisAgentStore } from '../registry/store.js';
 import { RedisTaskStore } from '../tasks/store.js';
 import type { Emitter } from '../telemetry/emitter.js';
-import { createLog, type LogLevel } from '../telemetry/log.js';
+import { createLog, type LogLevel, logged } from '../telemetry/log.js';
 import { traceEvents } from '../telemetry/spans.js';
 import { startTracing } from '../telemetry/tracing-sdk.js';
 import { Client } from './client.js';
@@ -60,8 +60,9 @@ export async function openPorts(config: Config, name: string, memory = false): P
   });
   const level = config.MUSTER_LOG_LEVEL === 'trace' ? 'debug' : (config.MUSTER_LOG_LEVEL as LogLevel);
   const log = createLog({ level });
+  const wanted = logged(level);
   const observe = (emitter: Emitter): void => {
-    if (level !== 'silent') emitter.on(log);
+    if (level !== 'silent') emitter.on(log, wanted);
     if (mode !== 'none') emitter.on(traceEvents);
   };
   const ports =

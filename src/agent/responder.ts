@@ -30,7 +30,7 @@ export interface ResponderParts {
 
 export class Responder {
   readonly #parts: ResponderParts;
-  readonly #running = new Set<AbortController>();
+  #running = 0;
   #stopped = false;
 
   constructor(parts: ResponderParts) {
@@ -44,7 +44,7 @@ export class Responder {
     const offer = offers.get(event.action);
     // A broadcast is for whoever has use for it.
     if (broadcast && offer === undefined) return;
-    if (this.#stopped || this.#running.size >= most) {
+    if (this.#stopped || this.#running >= most) {
       const why = this.#stopped ? 'it is stopping' : `it answers ${most} requests already`;
       this.#reply(
         event,
@@ -82,21 +82,20 @@ export class Responder {
   async #serve(event: RequestEvent, message: IncomingMessage, offer: Offer): Promise<void> {
     const { clock, emitter, agentId } = this.#parts;
     const started = clock.monotonic();
-    const abort = new AbortController();
-    this.#running.add(abort);
+    this.#running += 1;
     const timeoutMs = event.timeout_seconds * 1000;
-    const cancel = clock.after(timeoutMs, () => abort.abort(TimedOut(`Request '${event.action}'`, timeoutMs)));
-    const context = new RequestContext(this.#parts, event, message, abort.signal);
+    const context = new RequestContext(this.#parts, event, message);
+    const cancel = clock.after(timeoutMs, () => context.abort(TimedOut(`Request '${event.action}'`, timeoutMs)));
     let reply: Pick<ResponseEvent, 'status' | 'result' | 'error'>;
     try {
       const result = (await offer.invoke(event.parameters, context)) ?? null;
       reply = { status: 'success', result: result as ResponseEvent['result'] };
     } catch (error) {
       const { code, message: text } = errorRecord(error);
-      reply = { status: abort.signal.aborted ? 'timeout' : 'error', error: { code, message: text } };
+      reply = { status: context.aborted ? 'timeout' : 'error', error: { code, message: text } };
     }
     cancel();
-    this.#running.delete(abort);
+    this.#running -= 1;
     context.dispose();
     const durationMs = clock.monotonic() - started;
     emitter.emit('request.served', {
@@ -156,20 +155,38 @@ class RequestContext implements Context {
   readonly agent: string;
   readonly priority: Priority;
   readonly traceparent: string;
-  readonly signal: AbortSignal;
   readonly log: Log;
   readonly #parts: ResponderParts;
+  #abort: AbortController | undefined;
+  #why: Error | undefined;
   #workspace: Workspace | undefined;
 
-  constructor(parts: ResponderParts, event: RequestEvent, message: IncomingMessage, signal: AbortSignal) {
+  constructor(parts: ResponderParts, event: RequestEvent, message: IncomingMessage) {
     this.#parts = parts;
     this.id = event.event_id;
     this.agent = parts.agentId;
     this.priority = toPriority(event.priority);
-    this.signal = signal;
     this.log = parts.log;
     const given = message.headers.traceparent;
     this.traceparent = typeof given === 'string' ? given : newTraceparent(parts.random, true);
+  }
+
+  /** Made when asked for: most handlers never do. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#why !== undefined) this.#abort.abort(this.#why);
+    }
+    return this.#abort.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#why !== undefined;
+  }
+
+  abort(why: Error): void {
+    this.#why = why;
+    this.#abort?.abort(why);
   }
 
   get workspace(): string {

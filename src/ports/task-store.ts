@@ -58,9 +58,12 @@ export interface NewRun {
   readonly digest: string;
   /** true: add to a run that exists (at most 500 tasks); false: a new run of any size. */
   readonly append: boolean;
+  /** true: answer once the run is accepted, and leave most of a large run's first tasks to release(). */
+  readonly leaveRest?: boolean;
 }
 export type SubmitRunAnswer =
-  | { readonly outcome: 'accepted'; readonly ready: readonly ReadyTask[] }
+  /** `more`: only with leaveRest; go on with release(). */
+  | { readonly outcome: 'accepted'; readonly ready: readonly ReadyTask[]; readonly more?: boolean }
   | { readonly outcome: 'duplicate' }
   | { readonly outcome: 'conflict' }
   | { readonly outcome: 'busy' }

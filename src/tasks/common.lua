@@ -201,35 +201,38 @@ local function spread(spreading, budget, out, ended)
   while spreading[i] and budget > 0 do
     local id = spreading[i]
     local run, parent = split(id)
-    local list = K('dependents', id)
-    local children = redis.call('LPOP', list, math.min(budget, 200))
-    if not children then
-      redis.call('ZREM', P .. ':releasing', id)
-      i = i + 1
-    else
-      local parent_state = redis.call('HGET', K('task', id), 's') or 'completed'
-      for _, entry in ipairs(children) do
-        budget = budget - 1
-        local rule = string.sub(entry, 1, 1)
-        local child = join(run, string.sub(entry, 3))
-        local c = redis.call('HMGET', K('task', child), 's', 'c')
-        if c[1] == 'blocked' then
-          if parent_state == 'completed' or rule == 'c' then
-            local open = K('open', child)
-            redis.call('SREM', open, parent)
-            if redis.call('SCARD', open) == 0 then unblock(child, out) end
-          else
-            local state, reason = 'cancelled', 'dependency_skipped'
-            if rule == 'f' then
-              state = parent_state
-              reason = parent_state == 'dead' and 'dependency_failed' or 'dependency_cancelled'
-            end
-            local err = '{"code":"' .. string.upper(reason) .. '","message":"Task ' .. id .. ' it waited for is ' .. parent_state .. '."}'
-            end_task(child, state, reason, nil, err, spreading)
-            ended[#ended + 1] = { child, c[2], state, reason }
+    local list = P .. ':dependents:' .. tag(id)
+    local asked = math.min(budget, 200)
+    local children = redis.call('LPOP', list, asked) or {}
+    local parent_state = redis.call('HGET', K('task', id), 's') or 'completed'
+    for _, entry in ipairs(children) do
+      local rule = string.sub(entry, 1, 1)
+      local child = join(run, string.sub(entry, 3))
+      local name = tag(child)
+      local c = redis.call('HMGET', P .. ':task:' .. name, 's', 'c')
+      if c[1] == 'blocked' then
+        if parent_state == 'completed' or rule == 'c' then
+          local open = P .. ':open:' .. name
+          redis.call('SREM', open, parent)
+          -- A set that lost its last member is gone: cheaper to ask than its size.
+          if redis.call('EXISTS', open) == 0 then unblock(child, out) end
+        else
+          local state, reason = 'cancelled', 'dependency_skipped'
+          if rule == 'f' then
+            state = parent_state
+            reason = parent_state == 'dead' and 'dependency_failed' or 'dependency_cancelled'
           end
+          local err = '{"code":"' .. string.upper(reason) .. '","message":"Task ' .. id .. ' it waited for is ' .. parent_state .. '."}'
+          end_task(child, state, reason, nil, err, spreading)
+          ended[#ended + 1] = { child, c[2], state, reason }
         end
       end
+    end
+    budget = budget - #children
+    -- Fewer than asked for: the list is told to its end.
+    if #children < asked then
+      redis.call('ZREM', P .. ':releasing', id)
+      i = i + 1
     end
   end
   local more = 0

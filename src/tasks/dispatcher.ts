@@ -1,7 +1,6 @@
 // Hop 3: a ready task goes to the broker. Published and confirmed first, noted in the store second: a crash between the two
 // publishes it again, and the claim drops the copy. What fails here stays due in the store, and a relay tries again.
 
-import { batched } from '../batch.js';
 import { exchangeName, taskKey, taskQueue } from '../bus/topology.js';
 import { splitTaskId } from '../contracts/names.js';
 import { PRIORITIES, type PriorityClass } from '../contracts/priority.js';
@@ -12,6 +11,8 @@ import { dispatchSpan } from '../telemetry/spans.js';
 
 /** A confirmed task that nobody claimed is looked at again after this long: its queue may have been purged or lost. */
 export const RECHECK_MS = 600_000;
+/** Messages with the publisher at once, far below its own limit; more wait their turn. */
+const MOST_ACTIVE = 1024;
 const RELAY_MS = 250;
 const RELAY_BATCH = 256;
 /** All agents were busy, or the addressed one is away: asked again after this long. */
@@ -28,33 +29,69 @@ export interface DispatcherParts {
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #noteDispatched: (task: { id: string; priority: PriorityClass }) => Promise<undefined>;
+  readonly #waiting: ReadyTask[] = [];
+  #confirmed: { id: string; priority: PriorityClass }[] = [];
+  /** Handed in and neither confirmed nor given up. */
   #inFlight = 0;
+  /** Of these, with the publisher now. */
+  #active = 0;
   #idle: (() => void)[] = [];
+  #roomy: (() => void)[] = [];
   #timer: Cancel | undefined;
   #stopped = false;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
-    this.#noteDispatched = batched(500, async (tasks) => {
-      await parts.tasks.dispatched(tasks, RECHECK_MS);
-      return tasks.map(() => undefined);
-    });
   }
 
   /** Starts publishing at once and returns. Failures are announced and left to a relay; this one tries again too. */
   dispatch(tasks: readonly ReadyTask[]): void {
+    this.#inFlight += tasks.length;
     for (const task of tasks) {
-      this.#inFlight += 1;
-      this.#publish(task, 0)
-        .catch((error) =>
-          this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message }),
-        )
-        .finally(() => {
-          this.#inFlight -= 1;
-          if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
-        });
+      if (this.#active < MOST_ACTIVE) this.#start(task);
+      else this.#waiting.push(task);
     }
+  }
+
+  /** Resolves once there is room for more: at once, unless many wait here already. */
+  room(): Promise<void> {
+    return this.#waiting.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#roomy.push(resolve));
+  }
+
+  #start(task: ReadyTask): void {
+    this.#active += 1;
+    this.#publish(task, 0).then(
+      () => this.#done(),
+      (error) => {
+        this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message });
+        this.#done();
+      },
+    );
+  }
+
+  #done(): void {
+    this.#active -= 1;
+    this.#inFlight -= 1;
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#start(next);
+    if (this.#waiting.length === 0 && this.#roomy.length > 0) for (const resolve of this.#roomy.splice(0)) resolve();
+    if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Confirmed: told to the store with whatever else is confirmed in this turn. If that fails, a relay publishes it again. */
+  #noteConfirmed(task: ReadyTask): void {
+    if (this.#confirmed.length === 0) setImmediate(() => this.#tellConfirmed());
+    this.#confirmed.push({ id: task.id, priority: task.priority });
+  }
+
+  #tellConfirmed(): void {
+    const confirmed = this.#confirmed;
+    this.#confirmed = [];
+    this.#parts.tasks
+      .dispatched(confirmed, RECHECK_MS)
+      .catch((error) =>
+        this.#parts.emitter.emit('loop.failed', { loop: 'dispatched', error: errorRecord(error).message }),
+      );
   }
 
   async #publish(task: ReadyTask, tries: number): Promise<void> {
@@ -75,7 +112,7 @@ export class Dispatcher {
       return this.#later(task, tries, error);
     }
     emitter.emit('task.dispatched', { task: task.id, capability: task.capability, exchange, routing_key: routingKey });
-    await this.#noteDispatched({ id: task.id, priority: task.priority });
+    this.#noteConfirmed(task);
   }
 
   async #reserve(agents: AgentStore, task: ReadyTask): Promise<string | undefined> {
@@ -120,7 +157,7 @@ export class Dispatcher {
     const backlog = new Map<string, boolean>();
     const send: ReadyTask[] = [];
     for (const { task, confirmed } of due) {
-      if (confirmed && (await this.#hasBacklog(task, backlog))) await this.#noteDispatched(task);
+      if (confirmed && (await this.#hasBacklog(task, backlog))) this.#noteConfirmed(task);
       else send.push(task);
     }
     this.dispatch(send);

@@ -7,6 +7,7 @@ import type { RunSpec, TaskReason, TaskSpec } from '../contracts/task.js';
 import {
   BrokerUnavailable,
   DuplicateTask,
+  errorRecord,
   IdempotencyConflict,
   InvalidInput,
   SubmissionInProgress,
@@ -37,6 +38,9 @@ export interface ManagerParts {
   readonly instance: string;
   readonly limits: Limits & { readonly maxHops: number };
 }
+
+/** Dependents released in one call of the store. */
+const RELEASE = 250;
 
 export class TaskManager {
   readonly #parts: ManagerParts;
@@ -110,13 +114,17 @@ export class TaskManager {
         labels: spec.labels ?? {},
         digest: repeatable ? digestOf({ ...spec, traceparent: undefined }) : '',
         append: appendTo !== undefined,
+        leaveRest: true,
       },
       context,
     );
     switch (answer.outcome) {
       case 'accepted':
         this.#parts.emitter.emit('run.submitted', { run, tasks: prepared.length });
-        this.release(answer.ready);
+        // Accepted: the rest of a large run is released while its first tasks are on their way. If we die, the rescuer goes on.
+        this.follow({ outcome: 'settled', ready: answer.ready, ended: [], more: answer.more === true }).catch((error) =>
+          this.#parts.emitter.emit('loop.failed', { loop: 'release', error: errorRecord(error).message }),
+        );
         break;
       case 'duplicate':
         break;
@@ -186,7 +194,7 @@ export class TaskManager {
 
   /** What a settlement set off: dispatches what became ready, announces what fell, and goes on while more waits. */
   async follow(answer: SettleAnswer): Promise<void> {
-    for (let step: SettleAnswer = answer; ; step = await this.#parts.tasks.release(250)) {
+    for (let step: SettleAnswer = answer; ; step = await this.#parts.tasks.release(RELEASE)) {
       this.release(step.ready);
       for (const end of step.ended) {
         const { id: task, capability, reason } = end;
@@ -195,6 +203,8 @@ export class TaskManager {
         else this.#parts.emitter.emit('task.cancelled', { task, capability, reason });
       }
       if (!step.more) return;
+      // No faster than the broker confirms: what is released waits in the store, not in this process.
+      await this.#parts.dispatcher.room();
     }
   }
 

@@ -9,11 +9,13 @@ export interface Emitter {
   /** Tells every listener, at once and in order of their `on`. Never throws. The data is copied: it may be reused after. */
   emit<N extends EventName>(event: N, data: MusterEvents[N]): void;
   /** Hears every event from now on. A listener must return quickly: it runs inside the emit. */
-  on(listener: EventListener): Cancel;
+  /** `wants`: asked before an event is made for this listener; kept cheap, since most events nobody wants. */
+  on(listener: EventListener, wants?: (event: EventName) => boolean): Cancel;
 }
 
 interface Seat {
   readonly listener: EventListener;
+  readonly wants: ((event: EventName) => boolean) | undefined;
   faulty: boolean;
 }
 
@@ -24,16 +26,21 @@ export function createEmitter(source: string, clock: Clock): Emitter {
   let atMs = Number.NaN;
   let at = '';
 
-  function emit<N extends EventName>(event: N, data: MusterEvents[N]): void {
-    if (seats.length === 0) return;
+  function make<N extends EventName>(event: N, data: MusterEvents[N]): EventRecord {
     // Many events share a millisecond: its text is made once.
     const nowMs = clock.now();
     if (nowMs !== atMs) {
       atMs = nowMs;
       at = new Date(nowMs).toISOString();
     }
-    const record = { event, at, source, ...data } as unknown as EventRecord;
+    return { event, at, source, ...data } as unknown as EventRecord;
+  }
+
+  function emit<N extends EventName>(event: N, data: MusterEvents[N]): void {
+    let record: EventRecord | undefined;
     for (const seat of seats) {
+      if (seat.wants !== undefined && !seat.wants(event)) continue;
+      record ??= make(event, data);
       try {
         seat.listener(record);
       } catch (error) {
@@ -49,8 +56,8 @@ export function createEmitter(source: string, clock: Clock): Emitter {
     emit('loop.failed', { loop: `listener ${seat.listener.name || 'unnamed'}`, error: String(error).slice(0, 2000) });
   }
 
-  function on(listener: EventListener): Cancel {
-    const seat = { listener, faulty: false };
+  function on(listener: EventListener, wants?: (event: EventName) => boolean): Cancel {
+    const seat = { listener, wants, faulty: false };
     seats = [...seats, seat];
     return () => {
       seats = seats.filter((other) => other !== seat);

@@ -20,7 +20,10 @@ export function createHandlerLog(level: string, fields: Readonly<Record<string, 
     }
     const { traceparent, ...rest } = more as { traceparent?: string };
     const traceId = traceIdOf(traceparent);
-    logger[severity]({ ...fields, ...(redact(rest) as object), ...(traceId === undefined ? {} : { trace_id: traceId }) }, message);
+    logger[severity](
+      { ...fields, ...(redact(rest) as object), ...(traceId === undefined ? {} : { trace_id: traceId }) },
+      message,
+    );
   };
   return {
     info: (message, more = {}) => line('info', message, more),

@@ -70,6 +70,14 @@ function levelOf(record: EventRecord): LineLevel {
   return LINES[record.event][0];
 }
 
+/** Which events `createLog` with that level writes: for `Emitter.on`, so that the others are not even made. */
+export function logged(level: LogLevel): (event: EventName) => boolean {
+  const least = WEIGHT[level];
+  const wanted = new Set<EventName>(['bus.state', 'store.state']);
+  for (const [event, [weight]] of Object.entries(LINES)) if (WEIGHT[weight] >= least) wanted.add(event as EventName);
+  return (event) => wanted.has(event);
+}
+
 /** The line of one event, redacted: what pino writes besides time and level. */
 export function logLine(record: EventRecord): Record<string, unknown> {
   const { event, at: _at, source, ...data } = record;

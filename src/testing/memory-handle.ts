@@ -15,7 +15,7 @@ import type {
 } from '../ports.js';
 import type { MemoryBroker, Routed } from './memory-bus.js';
 import type { Connectivity, Consumption } from './memory-connectivity.js';
-import type { MemoryQueue, Stored, } from './memory-queue.js';
+import type { MemoryQueue, Stored } from './memory-queue.js';
 
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const PUBLISH_TIMEOUT_MS = 10_000;
