@@ -80,7 +80,7 @@ export async function openBus(options: BusOptions): Promise<Bus> {
   const getter = new Getter(consuming, declarer, lanes);
   const publisher = new Publisher(publishing, declarer, clock, limits);
   const sender = new Sender(publishing, declarer, clock, limits.maxPayloadBytes);
-  const context: ConsumerContext = { connection: consuming, lanes, clock, random, onProblem };
+  const context: ConsumerContext = { connection: consuming, lanes, declarer, clock, random, onProblem };
 
   async function restoreConsuming(): Promise<void> {
     await declarer.restoreShared();

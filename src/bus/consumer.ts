@@ -2,10 +2,11 @@
 // idle -> consuming; a cancel by the broker or a lost channel -> idle, and again with a growing pause until it is accepted.
 import type { ConsumeMessage } from 'amqplib';
 import type { Cancel, Clock, ConsumeOptions, Delivery, Random, Subscription } from '../ports.js';
-import { translate } from './answers.js';
+import { causeCode, translate } from './answers.js';
 import { Arrival, Forgotten, type Origin } from './arrival.js';
 import { fromAmqp } from './codec.js';
 import type { Connection } from './connection.js';
+import type { Declarer } from './declarer.js';
 import type { Lane, LanePool } from './lane.js';
 
 // Pause before subscribing again: random between 0 and 100, 200, 400, ... 10,000 ms.
@@ -17,6 +18,7 @@ const MAX_PREFETCH = 65_535;
 export interface ConsumerContext {
   readonly connection: Connection;
   readonly lanes: LanePool;
+  readonly declarer: Declarer;
   readonly clock: Clock;
   readonly random: Random;
   readonly onProblem: (where: string, error: unknown) => void;
@@ -41,6 +43,7 @@ export class Consumer implements Subscription {
   /** Unsettled deliveries of tags that were cancelled: they take room until they are settled. */
   #left = 0;
   #isCancelled = false;
+  #isAbandoned = false;
   #failures = 0;
   #retry: Cancel | undefined;
   /** Starting, changing and cancelling take turns. */
@@ -71,18 +74,22 @@ export class Consumer implements Subscription {
     try {
       await this.start();
     } catch (error) {
-      this.#again(error);
+      // Someone removed the queue. If it is ours, it is wanted: whoever finds work in it later will be us.
+      const isBack = causeCode(error) === 404 && (await this.#redeclare());
+      this.#again(isBack ? undefined : error);
     }
   }
 
-  /** For good, without a word to the broker: the bus is closing. */
+  /** For good, without a word to the broker: the bus is closing. What still comes goes back to its queue with the channel. */
   abandon(): void {
+    this.#isAbandoned = true;
     this.#isCancelled = true;
     this.#retry?.();
   }
 
   cancel(): Promise<void> {
-    this.abandon();
+    this.#isCancelled = true;
+    this.#retry?.();
     return this.#inTurn(async () => {
       const lane = this.#lane;
       this.#lane = undefined;
@@ -102,6 +109,14 @@ export class Consumer implements Subscription {
       if (isLess) await this.#stop(lane);
       await this.#grow(lane);
     });
+  }
+
+  async #redeclare(): Promise<boolean> {
+    try {
+      return !this.#isCancelled && (await this.#context.declarer.redeclare(this.queue));
+    } catch {
+      return false;
+    }
   }
 
   #inTurn(action: () => Promise<void>): Promise<void> {
@@ -204,6 +219,7 @@ export class Consumer implements Subscription {
       this.#again(undefined);
       return;
     }
+    if (this.#isAbandoned) return;
     const message = fromAmqp(raw, this.queue);
     let delivery: Delivery;
     if (this.#noAck) delivery = new Forgotten(message, lane);
@@ -211,12 +227,16 @@ export class Consumer implements Subscription {
       grant.unsettled += 1;
       delivery = new Arrival(message, lane, raw.fields.deliveryTag, grant);
     }
-    try {
-      this.#onDelivery(delivery);
-    } catch (error) {
-      // Let through, it would close the channel and give back everything that is in work on it.
+    const failed = (error: unknown) => {
       this.#context.onProblem(this.queue, error);
       delivery.requeue();
+    };
+    try {
+      const result: unknown = this.#onDelivery(delivery);
+      if (result instanceof Promise) result.catch(failed);
+    } catch (error) {
+      // Let through, it would close the channel and give back everything that is in work on it.
+      failed(error);
     }
   }
 

@@ -98,9 +98,27 @@ export class Declarer {
     return search;
   }
 
-  /** Asked before the first get: one from a missing queue would close the channel under unsettled deliveries. */
+  /**
+   * Asked before the first get: one from a missing queue would close the channel under unsettled deliveries. A queue this process
+   * declared is declared again if someone removed it.
+   */
   async findQueue(name: string): Promise<boolean> {
-    return this.#seenQueues.has(name) || (await this.inspect(name)) !== undefined;
+    return this.#seenQueues.has(name) || (await this.inspect(name)) !== undefined || (await this.redeclare(name));
+  }
+
+  forgetQueue(name: string): void {
+    this.#seenQueues.delete(name);
+  }
+
+  /** False if this process does not know the queue. */
+  async redeclare(name: string): Promise<boolean> {
+    const queue = this.#queues.get(name);
+    if (queue === undefined) return false;
+    await this.#queue(queue);
+    for (const binding of this.#bindings.values()) {
+      if (binding.queue === name) await this.#binding(binding);
+    }
+    return true;
   }
 
   async inspect(queue: string): Promise<{ messages: number; consumers: number } | undefined> {
@@ -120,21 +138,18 @@ export class Declarer {
     await this.#connection.attempt(() => this.#call('queue.delete', (ch) => ch.deleteQueue(queue)));
   }
 
-  #exchange(exchange: Exchange): Promise<unknown> {
-    this.#seenExchanges.add(exchange.name);
+  async #exchange(exchange: Exchange): Promise<void> {
     const options = exchange.alternate === undefined ? {} : { alternateExchange: exchange.alternate };
-    return this.#call('exchange.declare', (ch) => ch.assertExchange(exchange.name, exchange.type, options));
+    await this.#call('exchange.declare', (ch) => ch.assertExchange(exchange.name, exchange.type, options));
+    this.#seenExchanges.add(exchange.name);
   }
 
-  #queue(queue: Queue): Promise<unknown> {
-    this.#seenQueues.add(queue.name);
+  async #queue(queue: Queue): Promise<void> {
     const options = queue.kind === 'quorum' ? { durable: true } : { durable: false, exclusive: true };
-    return this.#call('queue.declare', (ch) =>
-      ch.assertQueue(queue.name, {
-        ...options,
-        arguments: queue.kind === 'quorum' ? { 'x-queue-type': 'quorum', ...queue.arguments } : { ...queue.arguments },
-      }),
-    );
+    const settings =
+      queue.kind === 'quorum' ? { 'x-queue-type': 'quorum', ...queue.arguments } : { ...queue.arguments };
+    await this.#call('queue.declare', (ch) => ch.assertQueue(queue.name, { ...options, arguments: settings }));
+    this.#seenQueues.add(queue.name);
   }
 
   #binding(binding: Binding): Promise<unknown> {

@@ -1,7 +1,7 @@
 // Pulling single messages: a few channels for all queues, so that gets of one process need not wait for each other.
 import { BrokerUnavailable, InvalidConfig } from '../errors.js';
 import type { Delivery } from '../ports.js';
-import { translate } from './answers.js';
+import { amqpCode, translate } from './answers.js';
 import { Arrival } from './arrival.js';
 import { fromAmqp } from './codec.js';
 import type { Connection } from './connection.js';
@@ -51,6 +51,7 @@ export class Getter {
     } catch (error) {
       // Whatever this channel answers later is not for the next get, and goes back to its queue.
       this.#drop(seat);
+      if (amqpCode(error) === 404) this.#declarer.forgetQueue(queue);
       seat.lane.then((lane) => this.#lanes.retire(lane)).catch(() => {});
       throw translate(error, this.#connection.where);
     } finally {

@@ -2,7 +2,7 @@
 // simulator (on virtual time) and a process without services. What it hands out leaves on the clock's next turn, never inside a call.
 import { randomName, systemClock } from '../clock.js';
 import { InvalidConfig, NotSupported } from '../errors.js';
-import type { Bus, Cancel, Clock, Topology } from '../ports.js';
+import type { Bus, Clock, Topology } from '../ports.js';
 import { MemoryExchange } from './memory-exchange.js';
 import { MemoryHandle } from './memory-handle.js';
 import { type DeathReason, MemoryQueue, type Stored } from './memory-queue.js';
@@ -15,8 +15,6 @@ export class MemoryBroker {
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #handles = new Set<MemoryHandle>();
   #isServing = false;
-  /** When each queue without use lapses. */
-  readonly #timers = new Map<MemoryQueue, Cancel>();
   #blocked: string | undefined;
 
   constructor(options: { readonly clock?: Clock } = {}) {
@@ -100,8 +98,6 @@ export class MemoryBroker {
     const queue = this.#queues.get(name);
     if (queue === undefined) return;
     this.#queues.delete(name);
-    this.#timers.get(queue)?.();
-    this.#timers.delete(queue);
     queue.remove();
     for (const exchange of this.#exchanges.values()) exchange.unbind(name);
     for (const handle of this.#handles) handle.queueRemoved(queue);
@@ -146,21 +142,12 @@ export class MemoryBroker {
       }
       return;
     }
-    const queue = new MemoryQueue(spec, spec.kind === 'instance' ? owner : undefined, this.clock, this.#bury);
+    const queue = new MemoryQueue(spec, spec.kind === 'instance' ? owner : undefined, this.clock, {
+      bury: (from, stored, reason) => this.#bury(from, stored, reason),
+      lapsed: () => this.removeQueue(spec.name),
+    });
     this.#queues.set(spec.name, queue);
-    this.#lapse(queue);
     for (const handle of this.#handles) handle.queueDeclared(queue);
-  }
-
-  #lapse(queue: MemoryQueue): void {
-    const ms = queue.lapsesIn();
-    if (ms === undefined || this.#queues.get(queue.spec.name) !== queue) return;
-    if (ms <= 0) this.removeQueue(queue.spec.name);
-    else
-      this.#timers.set(
-        queue,
-        this.clock.after(ms, () => this.#lapse(queue)),
-      );
   }
 
   #targets(exchange: string, routingKey: string, seen: Set<string>): MemoryQueue[] {
@@ -176,7 +163,7 @@ export class MemoryBroker {
     return this.#targets(from.alternate, routingKey, seen.add(exchange));
   }
 
-  readonly #bury = (queue: MemoryQueue, stored: Stored, reason: DeathReason): void => {
+  #bury(queue: MemoryQueue, stored: Stored, reason: DeathReason): void {
     const { arguments: settings = {}, name } = queue.spec;
     const exchange = settings['x-dead-letter-exchange'];
     if (typeof exchange !== 'string') return;
@@ -196,7 +183,7 @@ export class MemoryBroker {
     if (routed !== 'taken' && settings['x-dead-letter-strategy'] === 'at-least-once') {
       queue.stranded.push({ stored, reason });
     }
-  };
+  }
 
   #buryAgain(queue: MemoryQueue): void {
     const stranded = queue.stranded;

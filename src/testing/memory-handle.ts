@@ -8,14 +8,13 @@ import type {
   Cancel,
   ConsumeOptions,
   Delivery,
-  IncomingMessage,
   OutgoingMessage,
   Subscription,
   Topology,
 } from '../ports.js';
 import type { MemoryBroker, Routed } from './memory-bus.js';
 import type { Connectivity, Consumption } from './memory-connectivity.js';
-import type { MemoryQueue, Stored } from './memory-queue.js';
+import { incoming, type MemoryQueue, type Stored } from './memory-queue.js';
 
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const PUBLISH_TIMEOUT_MS = 10_000;
@@ -82,7 +81,8 @@ export class MemoryHandle implements Bus {
       take: (stored) => {
         const delivery = this.#delivery(consumption.queue!, stored, consumption, options.noAck === true);
         try {
-          onDelivery(delivery);
+          const result: unknown = onDelivery(delivery);
+          if (result instanceof Promise) result.catch(() => delivery.requeue());
         } catch {
           delivery.requeue();
         }
@@ -159,10 +159,21 @@ export class MemoryHandle implements Bus {
 
   queueRemoved(queue: MemoryQueue): void {
     for (const consumption of this.#consumptions) {
-      if (consumption.queue === queue) consumption.queue = undefined;
+      if (consumption.queue !== queue) continue;
+      consumption.queue = undefined;
+      if (this.state !== 'closed') this.#broker.clock.after(0, () => this.#bringBack(queue.spec.name));
     }
     for (const held of this.#connection.unsettled) {
       if (held.queue === queue) this.#connection.unsettled.delete(held);
+    }
+  }
+
+  /** A queue this process declared and consumes from is wanted, whoever removed it. */
+  #bringBack(name: string): void {
+    if (this.state === 'closed' || this.state === 'connecting' || this.#broker.hasQueue(name)) return;
+    const own = (item: { queue?: string; name?: string }) => (item.queue ?? item.name) === name;
+    for (const { queues, bindings } of this.#declared) {
+      this.#broker.declare({ exchanges: [], queues: queues.filter(own), bindings: bindings.filter(own) }, this);
     }
   }
 
@@ -278,15 +289,4 @@ export class MemoryHandle implements Bus {
     if (this.state === 'blocked') throw Throttled(`it is blocked: ${this.#broker.blockedBy}`);
     if (this.state === 'connecting') throw BrokerUnavailable('memory', 'the connection was cut');
   }
-}
-
-function incoming(stored: Stored, queue: MemoryQueue): IncomingMessage {
-  const { message, returns } = stored;
-  const counted = returns > 0 && queue.spec.kind === 'quorum';
-  return {
-    ...message,
-    headers: counted ? { ...message.headers, 'x-delivery-count': returns } : { ...message.headers },
-    queue: queue.spec.name,
-    redelivered: returns > 0,
-  };
 }

@@ -19,6 +19,13 @@ export interface Taker {
 
 export type DeathReason = 'expired' | 'delivery_limit' | 'maxlen' | 'rejected';
 
+export interface QueueEvents {
+  /** A message leaves it unconsumed. */
+  bury(queue: MemoryQueue, stored: Stored, reason: DeathReason): void;
+  /** Nobody used it for as long as its arguments say. */
+  lapsed(queue: MemoryQueue): void;
+}
+
 export class MemoryQueue {
   readonly spec: Topology['queues'][number];
   /** The handle an instance queue belongs to. */
@@ -27,24 +34,19 @@ export class MemoryQueue {
   /** Dead letters no queue takes yet: kept, as at-least-once dead-lettering does. */
   stranded: { stored: Stored; reason: DeathReason }[] = [];
   readonly #clock: Clock;
-  readonly #bury: (queue: MemoryQueue, stored: Stored, reason: DeathReason) => void;
+  readonly #events: QueueEvents;
   #ready: Stored[] = [];
   #nextPosition = 0;
   #nextTaker = 0;
   #timer: Cancel | undefined;
-  #usedAt: number;
+  #lapse: Cancel | undefined;
 
-  constructor(
-    spec: Topology['queues'][number],
-    owner: object | undefined,
-    clock: Clock,
-    bury: (queue: MemoryQueue, stored: Stored, reason: DeathReason) => void,
-  ) {
+  constructor(spec: Topology['queues'][number], owner: object | undefined, clock: Clock, events: QueueEvents) {
     this.spec = spec;
     this.owner = owner;
     this.#clock = clock;
-    this.#bury = bury;
-    this.#usedAt = clock.monotonic();
+    this.#events = events;
+    this.used();
   }
 
   get size(): number {
@@ -58,7 +60,7 @@ export class MemoryQueue {
     if (maxLength !== undefined && this.#ready.length >= maxLength) {
       if (this.spec.arguments?.['x-overflow'] === 'reject-publish') return false;
       const oldest = this.#ready.shift();
-      if (oldest !== undefined) this.#bury(this, oldest, 'maxlen');
+      if (oldest !== undefined) this.#events.bury(this, oldest, 'maxlen');
     }
     const ttl = this.number('x-message-ttl');
     const expiresAt = ttl === undefined ? undefined : this.#clock.monotonic() + ttl;
@@ -72,7 +74,7 @@ export class MemoryQueue {
     stored.returns += 1;
     const limit = this.number('x-delivery-limit');
     if (limit !== undefined && stored.returns > limit) {
-      this.#bury(this, stored, 'delivery_limit');
+      this.#events.bury(this, stored, 'delivery_limit');
       return;
     }
     let at = 0;
@@ -83,7 +85,7 @@ export class MemoryQueue {
 
   /** Its consumer has no use for it: to the dead-letter exchange. */
   reject(stored: Stored): void {
-    this.#bury(this, stored, 'rejected');
+    this.#events.bury(this, stored, 'rejected');
   }
 
   next(): Stored | undefined {
@@ -101,20 +103,17 @@ export class MemoryQueue {
     }
   }
 
-  /** The time left until the queue lapses for want of use; undefined if it never does. */
-  lapsesIn(): number | undefined {
-    const expires = this.number('x-expires');
-    if (expires === undefined) return undefined;
-    if (this.takers.length > 0) return expires;
-    return this.#usedAt + expires - this.#clock.monotonic();
-  }
-
+  /** Someone declared it, bound it, got from it, or began or ceased to consume: the time until it lapses begins anew. */
   used(): void {
-    this.#usedAt = this.#clock.monotonic();
+    this.#lapse?.();
+    const expires = this.number('x-expires');
+    const lapses = expires !== undefined && this.takers.length === 0;
+    this.#lapse = lapses ? this.#clock.after(expires, () => this.#events.lapsed(this)) : undefined;
   }
 
   remove(): void {
     this.#timer?.();
+    this.#lapse?.();
     this.#ready = [];
     this.stranded = [];
   }
@@ -139,7 +138,7 @@ export class MemoryQueue {
     const now = this.#clock.monotonic();
     // Only from the front, as the broker does; with one time to live for all, the front is the oldest.
     while (this.#ready.length > 0 && (this.#ready[0]!.expiresAt ?? Number.POSITIVE_INFINITY) <= now) {
-      this.#bury(this, this.#ready.shift()!, 'expired');
+      this.#events.bury(this, this.#ready.shift()!, 'expired');
     }
   }
 
@@ -152,4 +151,16 @@ export class MemoryQueue {
       this.#watchTime();
     });
   }
+}
+
+/** What a consumer gets to see. */
+export function incoming(stored: Stored, queue: MemoryQueue): IncomingMessage {
+  const { message, returns } = stored;
+  const counted = returns > 0 && queue.spec.kind === 'quorum';
+  return {
+    ...message,
+    headers: counted ? { ...message.headers, 'x-delivery-count': returns } : { ...message.headers },
+    queue: queue.spec.name,
+    redelivered: returns > 0,
+  };
 }

@@ -332,7 +332,7 @@ export function testBus(name: string, make: () => Promise<BusWorld>, features: B
         expect(first?.lost).toBe(false);
         expect([first?.ack(), first?.ack(), first?.requeue()]).toEqual(['sent', 'stale', 'stale']);
         const second = await bus.get(queue);
-        expect([second?.requeue(), second?.ack()]).toEqual(['sent', 'stale']);
+        expect([second?.requeue(), second?.ack(), second?.reject()]).toEqual(['sent', 'stale', 'stale']);
         expect(await drain(queue)).toEqual(['2']);
       });
 
@@ -649,12 +649,30 @@ export function testBus(name: string, make: () => Promise<BusWorld>, features: B
         expect(await bus.inspect(queues[0]!)).toBeUndefined();
       });
 
+      it('brings back a queue it declared and consumes from, whoever removed it', async () => {
+        const { exchange, queues } = await bound('direct', ['a']);
+        const { bodies, deliveries } = await collect(queues[0]!, { prefetch: 5 });
+        const other = await world.connect();
+        await other.removeQueue(queues[0]!);
+        await eventually(
+          () =>
+            other.publish(aMessage(exchange, 'a', 'again')).then(
+              () => bodies().length > 0,
+              () => false,
+            ),
+          (arrived) => arrived,
+          { withinMs: 10_000 },
+        );
+        for (const delivery of deliveries) delivery.ack();
+        await other.close();
+      });
+
       it('subscribes again when a queue is removed and declared anew', async () => {
-        const queue = await aQueue();
+        const other = await world.connect();
+        const queue = await aQueue({}, other);
         const { bodies, deliveries } = await collect(queue, { prefetch: 5 });
         await put(queue, 'old');
         await eventually(bodies, (seen) => seen.length === 1);
-        const other = await world.connect();
         await other.removeQueue(queue);
         // Declared anew within milliseconds, RabbitMQ 3.10 takes the old consumer for one of the new queue, and it starves.
         await world.missed(bus, queue);
@@ -697,6 +715,29 @@ export function testBus(name: string, make: () => Promise<BusWorld>, features: B
           headers: { kept: 1, 'x-first-death-reason': 'expired', 'x-first-death-queue': queue },
         });
         dead?.ack();
+      });
+
+      it('sends a rejected delivery to the dead-letter exchange, whole', async () => {
+        const graves = await bound('topic', ['rejected']);
+        const queue = await aQueue({
+          arguments: {
+            'x-delivery-limit': 20,
+            'x-dead-letter-exchange': graves.exchange,
+            'x-dead-letter-routing-key': 'rejected',
+            'x-dead-letter-strategy': 'at-least-once',
+            'x-overflow': 'reject-publish',
+          },
+        });
+        await bus.publish({ ...aMessage('', queue, 'bad'), headers: { kept: 1 } });
+        expect((await bus.get(queue))?.reject()).toBe('sent');
+        const dead = await eventually(
+          () => bus.get(graves.queues[0]!),
+          (seen) => seen !== undefined,
+        );
+        expect(text(dead)).toBe('bad');
+        expect(dead?.message.headers).toMatchObject({ kept: 1, 'x-first-death-reason': 'rejected' });
+        dead?.ack();
+        expect(await bus.get(queue)).toBeUndefined();
       });
 
       it('gives up after the delivery limit, and no sooner', async () => {

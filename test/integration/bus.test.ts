@@ -32,11 +32,16 @@ testBus(
       prefix,
       connect,
       async cut(bus) {
+        // It may be back before one could look.
+        const lost = new Promise<void>((resolve) => {
+          const stop = bus.onState((state) => {
+            if (state !== 'connecting') return;
+            stop();
+            resolve();
+          });
+        });
         proxies.get(bus)!.cut();
-        await eventually(
-          () => bus.state,
-          (state) => state !== 'ready',
-        );
+        await lost;
       },
       async kill(bus) {
         await proxies.get(bus)!.stop();
