@@ -11,14 +11,16 @@ export type Routed = 'taken' | 'unroutable' | 'refused';
 
 export class MemoryBroker {
   readonly clock: Clock;
+  readonly maxPayloadBytes: number;
   readonly #exchanges = new Map<string, MemoryExchange>();
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #handles = new Set<MemoryHandle>();
   #isServing = false;
   #blocked: string | undefined;
 
-  constructor(options: { readonly clock?: Clock } = {}) {
+  constructor(options: { readonly clock?: Clock; readonly maxPayloadBytes?: number } = {}) {
     this.clock = options.clock ?? systemClock;
+    this.maxPayloadBytes = options.maxPayloadBytes ?? 1024 * 1024;
   }
 
   /** A connection to it. */

@@ -16,7 +16,6 @@ import type { MemoryBroker, Routed } from './memory-bus.js';
 import type { Connectivity, Consumption } from './memory-connectivity.js';
 import { incoming, type MemoryQueue, type Stored } from './memory-queue.js';
 
-const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const PUBLISH_TIMEOUT_MS = 10_000;
 
 export class MemoryHandle implements Bus {
@@ -49,7 +48,7 @@ export class MemoryHandle implements Bus {
 
   async publish(message: OutgoingMessage): Promise<void> {
     if (this.state === 'closed') throw Closed('The bus');
-    checkMessage(message, MAX_PAYLOAD_BYTES);
+    checkMessage(message, this.#broker.maxPayloadBytes);
     if (this.state !== 'ready') await this.#ready();
     const routed = this.#route(message);
     if (routed === 'unroutable') throw Unroutable(message.exchange, message.routingKey);
@@ -57,7 +56,7 @@ export class MemoryHandle implements Bus {
   }
 
   send(message: OutgoingMessage, onReturn?: () => void): void {
-    checkMessage(message, MAX_PAYLOAD_BYTES);
+    checkMessage(message, this.#broker.maxPayloadBytes);
     if (this.state === 'closed') throw Closed('The bus');
     if (this.state === 'blocked') throw Throttled(`it is blocked: ${this.#broker.blockedBy}`);
     if (this.state === 'connecting') throw BrokerUnavailable('memory', 'the connection was cut');
