@@ -51,6 +51,10 @@ export const settings = z.object({
   MUSTER_MAX_HOPS: number(32, 1, 1000).meta({
     description: 'Longest chain of tasks that submit tasks: guards against endless loops.',
   }),
+  MUSTER_CLOUDEVENTS: z
+    .enum(['off', 'binary'])
+    .default('off')
+    .meta({ description: 'binary: task messages carry the CloudEvents 1.0 headers, for consumers that expect them.' }),
   MUSTER_TRACES: z
     .enum(['otlp', 'jaeger', 'both', 'none'])
     .default('otlp')

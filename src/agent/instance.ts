@@ -54,7 +54,15 @@ export class Instance {
     this.emitter = createEmitter(id, clock);
     ports.observe(this.emitter);
     const { emitter } = this;
-    this.dispatcher = new Dispatcher({ bus, tasks, agents, clock, prefix, emitter });
+    this.dispatcher = new Dispatcher({
+      bus,
+      tasks,
+      agents,
+      clock,
+      prefix,
+      cloudEvents: config.MUSTER_CLOUDEVENTS === 'binary',
+      emitter,
+    });
     this.outcomes = new Outcomes({ tasks, clock, instance: id, emitter });
     this.manager = new TaskManager({
       bus,

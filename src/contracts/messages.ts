@@ -42,7 +42,7 @@ const ofTask = {
   agent_id: name,
   attempt: z.int().min(1).optional().meta({
     description:
-      "The message's header x-muster-attempt. With it a report that comes late is told from one of the next attempt.",
+      "The message's header x-muster-attempt; 1 when it has none. With it a report that comes late is told from one of the next attempt.",
   }),
 };
 

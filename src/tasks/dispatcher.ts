@@ -24,6 +24,8 @@ export interface DispatcherParts {
   readonly agents: AgentStore;
   readonly clock: Clock;
   readonly prefix: string;
+  /** Task messages carry CloudEvents binary-mode headers. */
+  readonly cloudEvents: boolean;
   readonly emitter: Emitter;
 }
 
@@ -31,6 +33,7 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #waiting: ReadyTask[] = [];
   #confirmed: { id: string; priority: PriorityClass }[] = [];
+  #telling = false;
   /** Handed in and neither confirmed nor given up. */
   #inFlight = 0;
   /** Of these, with the publisher now. */
@@ -78,20 +81,26 @@ export class Dispatcher {
     if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Confirmed: told to the store with whatever else is confirmed in this turn. If that fails, a relay publishes it again. */
+  /** Told to the store with whatever else was confirmed meanwhile. If that fails, a relay publishes it again. */
   #noteConfirmed(task: ReadyTask): void {
-    if (this.#confirmed.length === 0) setImmediate(() => this.#tellConfirmed());
     this.#confirmed.push({ id: task.id, priority: task.priority });
+    if (!this.#telling) {
+      this.#telling = true;
+      setImmediate(() => void this.#tellConfirmed());
+    }
   }
 
-  #tellConfirmed(): void {
-    const confirmed = this.#confirmed;
-    this.#confirmed = [];
-    this.#parts.tasks
-      .dispatched(confirmed, RECHECK_MS)
-      .catch((error) =>
-        this.#parts.emitter.emit('loop.failed', { loop: 'dispatched', error: errorRecord(error).message }),
-      );
+  async #tellConfirmed(): Promise<void> {
+    while (this.#confirmed.length > 0) {
+      const confirmed = this.#confirmed;
+      this.#confirmed = [];
+      try {
+        await this.#parts.tasks.dispatched(confirmed, RECHECK_MS);
+      } catch (error) {
+        this.#parts.emitter.emit('loop.failed', { loop: 'dispatched', error: errorRecord(error).message });
+      }
+    }
+    this.#telling = false;
   }
 
   async #publish(task: ReadyTask, tries: number): Promise<void> {
@@ -105,7 +114,9 @@ export class Dispatcher {
       routingKey = agent;
     }
     try {
-      await dispatchSpan(task, exchange, routingKey, () => bus.publish(taskMessageOf(task, exchange, routingKey)));
+      await dispatchSpan(task, exchange, routingKey, () =>
+        bus.publish(taskMessageOf(task, exchange, routingKey, this.#parts.cloudEvents)),
+      );
     } catch (error) {
       if (this.#stopped) throw error;
       // The agent's inbox is not there: it never joined, or is gone. The task waits for it, or for the next choice.
@@ -184,20 +195,29 @@ export class Dispatcher {
   }
 }
 
-/** The AMQP message of a ready task: properties used as meant, scalar headers, CloudEvents binary mode beside them. */
-function taskMessageOf(task: ReadyTask, exchange: string, routingKey: string): OutgoingMessage {
-  const headers: Record<string, HeaderValue> = {
-    traceparent: task.traceparent,
-    'x-muster-attempt': task.attempt,
-    'x-muster-hops': task.hops,
-    'x-muster-root': task.root,
-    'x-muster-key': taskKey(task.capability, task.priority),
-    'x-muster-priority': PRIORITIES[task.priority],
-    cloudEvents_specversion: '1.0',
-    cloudEvents_id: task.id,
-    cloudEvents_type: 'muster.task.ready',
-    cloudEvents_source: '/muster',
-  };
+/**
+ * The AMQP message of a ready task: properties used as meant, scalar headers. Only what differs from its default is said: each
+ * header costs the broker some 3 us (docs/adr/0006).
+ */
+function taskMessageOf(task: ReadyTask, exchange: string, routingKey: string, cloudEvents: boolean): OutgoingMessage {
+  const headers: Record<string, HeaderValue> = { traceparent: task.traceparent };
+  if (task.attempt > 1) headers['x-muster-attempt'] = task.attempt;
+  if (task.hops > 0) {
+    headers['x-muster-hops'] = task.hops;
+    headers['x-muster-root'] = task.root;
+  }
+  const key = taskKey(task.capability, task.priority);
+  if (routingKey !== key) {
+    // An inbox holds all classes, and what outlives it competes for any agent.
+    headers['x-muster-key'] = key;
+    headers['x-muster-priority'] = PRIORITIES[task.priority];
+  }
+  if (cloudEvents) {
+    headers.cloudEvents_specversion = '1.0';
+    headers.cloudEvents_id = task.id;
+    headers.cloudEvents_type = 'muster.task.ready';
+    headers.cloudEvents_source = '/muster';
+  }
   return {
     exchange,
     routingKey,
