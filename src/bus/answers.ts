@@ -1,5 +1,5 @@
 // What the broker and amqplib answer, in Muster's words: AMQP reply codes become errors of errors.ts.
-import { BrokerRefused, InvalidConfig, NotSupported } from '../errors.js';
+import { BrokerRefused, BrokerUnavailable, InvalidConfig, MusterError, NotSupported } from '../errors.js';
 
 const NO_VHOST = 'the virtual host does not exist, or this user may not use it';
 
@@ -29,6 +29,7 @@ export function causeCode(error: unknown): number | undefined {
   return amqpCode((error as { cause?: unknown } | undefined)?.cause);
 }
 
+/** The broker's refusal, or the loss of the channel, as an error of errors.ts. */
 export function translate(error: unknown, where: string): unknown {
   const why = reason(error);
   const cause = { cause: error };
@@ -45,7 +46,7 @@ export function translate(error: unknown, where: string): unknown {
         cause,
       );
     default:
-      return error;
+      return error instanceof MusterError ? error : BrokerUnavailable(where, why, cause);
   }
 }
 

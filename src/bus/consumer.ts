@@ -106,8 +106,13 @@ export class Consumer implements Subscription {
       const isLess = prefetch < this.#prefetch;
       this.#prefetch = prefetch;
       if (this.#noAck || lane === undefined || !lane.isOpen) return;
-      if (isLess) await this.#stop(lane);
-      await this.#grow(lane);
+      try {
+        if (isLess) await this.#stop(lane);
+        await this.#grow(lane);
+      } catch (error) {
+        // A channel that is gone comes back with the new prefetch.
+        if (lane.isOpen) throw translate(error, this.#context.connection.where);
+      }
     });
   }
 
