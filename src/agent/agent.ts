@@ -202,6 +202,8 @@ export class RunningAgent {
     }
     this.#rejoining = false;
     resume();
+    // Who joins anew is not draining any more: the registry has forgotten it.
+    this.resume();
   }
 
   #onChange(change: RegistryChange): void {

@@ -3,6 +3,7 @@
 import { openBus } from '../bus/bus.js';
 import { systemClock, systemRandom } from '../clock.js';
 import { type Config, loadConfig } from '../config.js';
+import { errorRecord } from '../errors.js';
 import { openRedis } from '../redis/client.js';
 import { keysFor } from '../redis/keys.js';
 import { RedisAgentStore } from '../registry/store.js';
@@ -109,13 +110,21 @@ type LiveConfig = Config & { readonly AMQP_URL: string; readonly REDIS_URL: stri
 
 async function openLivePorts(config: LiveConfig, name: string, observe: (emitter: Emitter) => void): Promise<Ports> {
   const connection = `muster ${name}`;
+  // What happens to the connections is announced by every instance that uses them.
+  const emitters = new Set<Emitter>();
+  const tell: Emitter['emit'] = (event, data) => {
+    for (const emitter of emitters) emitter.emit(event, data);
+  };
+  const onStore = (state: string, why?: string): void =>
+    tell('store.state', { state, ...(why === undefined ? {} : { why }) });
   const opening = [
     openBus({
       urls: config.AMQP_URL.split(','),
       name: connection,
       maxPayloadBytes: config.MUSTER_MAX_PAYLOAD + 65_536,
+      onProblem: (where, error) => tell('loop.failed', { loop: `bus ${where}`, error: errorRecord(error).message }),
     }),
-    openRedis({ url: config.REDIS_URL, name: connection.replaceAll(' ', '-') }),
+    openRedis({ url: config.REDIS_URL, name: connection.replaceAll(' ', '-'), onState: onStore }),
     openRedis({ url: config.REDIS_URL, name: `${connection}-notices`.replaceAll(' ', '-') }),
   ] as const;
   const [bus, redis, subscriber] = await Promise.all(opening).catch(async (error) => {
@@ -127,6 +136,9 @@ async function openLivePorts(config: LiveConfig, name: string, observe: (emitter
     }
     throw error;
   });
+  const offState = bus.onState((state, why) =>
+    tell('bus.state', { role: 'broker', state, ...(why === undefined ? {} : { why }) }),
+  );
   const keys = keysFor(config.MUSTER_PREFIX);
   return {
     bus,
@@ -135,8 +147,12 @@ async function openLivePorts(config: LiveConfig, name: string, observe: (emitter
     clock: systemClock,
     random: systemRandom,
     redisUrl: config.REDIS_URL,
-    observe,
+    observe(emitter) {
+      observe(emitter);
+      emitters.add(emitter);
+    },
     async close() {
+      offState();
       await bus.close();
       redis.disconnect();
       subscriber.disconnect();

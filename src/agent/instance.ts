@@ -27,6 +27,14 @@ export interface Ports {
   close(): Promise<void>;
 }
 
+const REGISTRY_EVENTS: ReadonlySet<string> = new Set([
+  'agent.joined',
+  'agent.left',
+  'agent.draining',
+  'queue.paused',
+  'queue.resumed',
+]);
+
 /** How long closing waits for the broker to confirm what was accepted; a relay has the rest. */
 const FLUSH_MS = 5000;
 
@@ -41,6 +49,8 @@ export class Instance {
   readonly mailbox: Mailbox;
   readonly requests: Requests;
   readonly registry: Registry;
+  /** One manager of a fleet announces what it sees change in the registry. */
+  announces = false;
   readonly #feed: EventFeed;
   #registryStarted: Promise<void> | undefined;
   #closed = false;
@@ -75,7 +85,15 @@ export class Instance {
     });
     this.mailbox = new Mailbox({ bus, prefix, instance: id, emitter });
     this.requests = new Requests({ bus, clock, prefix, instance: id, emitter });
-    this.registry = new Registry({ store: agents, clock, emit: emitter.emit });
+    this.registry = new Registry({
+      store: agents,
+      clock,
+      emit: (event, data) => {
+        // Joining, leaving and pausing are announced by whoever does it; that the capabilities changed only a view of both can tell.
+        if (event === 'agent.changed' || !REGISTRY_EVENTS.has(event)) emitter.emit(event, data);
+      },
+      announces: () => this.announces,
+    });
     this.#feed = new EventFeed({ bus, clock, prefix, emitter });
     this.mailbox.add({
       onResponse: (response) => this.requests.onResponse(response),

@@ -2,7 +2,6 @@
 import type { Config } from '../config.js';
 import { errorRecord } from '../errors.js';
 import { Gateway } from '../tasks/gateway.js';
-import type { Emitter } from '../telemetry/emitter.js';
 import { startDuties } from './duties.js';
 import { Instance, type Ports } from './instance.js';
 
@@ -22,7 +21,7 @@ export async function startManager(
 ): Promise<Manager> {
   const instance = await Instance.open(ports, config, 'manager');
   const { emitter, manager } = instance;
-  const beat = startBeat(ports, config, instance.id, emitter);
+  const beat = startBeat(instance);
   const duties = await startDuties(instance);
   const gateway = new Gateway({
     bus: ports.bus,
@@ -59,12 +58,15 @@ export async function startManager(
 }
 
 /** A manager holds a lease like an agent: doctor and `why` can tell whether one is alive. */
-function startBeat(ports: Ports, config: Config, id: string, emitter: Emitter): () => void {
+function startBeat(instance: Instance): () => void {
+  const { ports, config, id, emitter } = instance;
   let stopped = false;
   let cancel: (() => void) | undefined;
   const turn = async (): Promise<void> => {
     try {
       await ports.agents.beat(id, config.MUSTER_LEASE_MS);
+      // The first by name: an event too many while two think so is better than none.
+      instance.announces = [...(await ports.agents.managers())].sort()[0] === id;
     } catch (error) {
       emitter.emit('loop.failed', { loop: 'beat', error: errorRecord(error).message });
     }

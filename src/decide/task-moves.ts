@@ -166,7 +166,12 @@ function countInRun(model: TaskModel, record: TaskRecord): void {
   run.state = run.failed > 0 ? 'failed' : 'completed';
   run.finishedAt = model.now;
   model.retention.set(record.run, model.now + model.retentionMs);
-  tellWatchers(model, record.run, run.owner, { kind: 'run_ended', run: record.run, status: run.state });
+  tellWatchers(model, record.run, run.owner, {
+    kind: 'run_ended',
+    run: record.run,
+    status: run.state,
+    ms: model.now - run.submittedAt,
+  });
 }
 
 function tellWatchers(model: TaskModel, id: string, owner: string, notice: StoreNotice): void {

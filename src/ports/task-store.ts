@@ -155,7 +155,8 @@ export type CancelAnswer = {
 export type StoreNotice =
   /** `fetch`: the output is large and was left out. */
   | ({ readonly kind: 'ended'; readonly fetch?: true } & TaskOutcome)
-  | { readonly kind: 'run_ended'; readonly run: string; readonly status: 'completed' | 'failed' }
+  /** `ms` since it was submitted. */
+  | { readonly kind: 'run_ended'; readonly run: string; readonly status: 'completed' | 'failed'; readonly ms: number }
   | { readonly kind: 'cancel'; readonly id: string; readonly reason: string };
 
 export interface RunOutcome {

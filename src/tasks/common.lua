@@ -117,11 +117,11 @@ end
 
 local function finish_run(run)
   local key = P .. ':run:{' .. run .. '}'
-  local r = redis.call('HMGET', key, 'bad', 'o', 'w')
+  local r = redis.call('HMGET', key, 'bad', 'o', 'w', 't0')
   local status = (tonumber(r[1]) or 0) > 0 and 'failed' or 'completed'
   redis.call('HSET', key, 's', status, 't3', now)
   redis.call('ZADD', P .. ':retention', now + RETENTION, run)
-  tell_watchers(run, r[2], r[3], '{"kind":"run_ended","run":"' .. run .. '","status":"' .. status .. '"}')
+  tell_watchers(run, r[2], r[3], '{"kind":"run_ended","run":"' .. run .. '","status":"' .. status .. '","ms":' .. string.format('%.0f', now - (tonumber(r[4]) or now)) .. '}')
 end
 
 -- What ending a task needs to know of it; settle reads it together with its fence.

@@ -84,12 +84,15 @@ export class Outcomes {
     if (notice.kind === 'cancel') {
       for (const listener of this.#onCancel) listener(notice.id, notice.reason);
     } else if (notice.kind === 'run_ended') {
-      this.#settle(notice.run, { run: notice.run, status: notice.status });
+      const { run, status, ms } = notice;
+      this.#emitter.emit('run.finished', { run, status, duration_ms: ms });
+      this.#settle(run, { run, status });
     } else if (notice.fetch === true) {
       if (this.#waiters.has(notice.id)) this.#ask(notice.id);
       this.#own.delete(notice.id);
     } else {
-      this.#settle(notice.id, notice);
+      const { kind: _kind, ...outcome } = notice;
+      this.#settle(notice.id, outcome);
     }
   }
 
