@@ -3,7 +3,7 @@
 import { randomName } from '../clock.js';
 import type { Config } from '../config.js';
 import { Closed } from '../errors.js';
-import type { AgentStore, Bus, Clock, Random, TaskStore } from '../ports.js';
+import type { AgentStore, Bus, Cancel, Clock, Random, TaskStore } from '../ports.js';
 import { Registry } from '../registry/registry.js';
 import { Dispatcher } from '../tasks/dispatcher.js';
 import { TaskManager } from '../tasks/manager.js';
@@ -53,6 +53,7 @@ export class Instance {
   announces = false;
   readonly #feed: EventFeed;
   #registryStarted: Promise<void> | undefined;
+  #offRegistry: Cancel | undefined;
   #closed = false;
 
   private constructor(ports: Ports, config: Config, id: string) {
@@ -112,9 +113,17 @@ export class Instance {
 
   /** The live view of the registry; loaded at first use, since many a client never asks. */
   async agents(): Promise<Registry> {
-    this.#registryStarted ??= this.registry.start();
+    this.#registryStarted ??= this.#startRegistry();
     await this.#registryStarted;
     return this.registry;
+  }
+
+  async #startRegistry(): Promise<void> {
+    // A request to an agent that is given up would otherwise wait for its own timeout, minutes perhaps.
+    this.#offRegistry = await this.ports.agents.onChange((change) => {
+      if (change.kind === 'left') this.requests.lost(change.instance);
+    });
+    await this.registry.start();
   }
 
   get closed(): boolean {
@@ -137,6 +146,7 @@ export class Instance {
     this.outcomes.stop(error);
     this.requests.stop(error);
     this.#feed.stop();
+    this.#offRegistry?.();
     if (this.#registryStarted !== undefined) this.registry.stop();
     await this.mailbox.close();
   }

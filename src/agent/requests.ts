@@ -28,8 +28,10 @@ export interface Candidate {
   readonly instance: string;
 }
 
+type Reply = ResponseEvent | 'returned' | 'timeout' | 'lost';
 interface Pending {
-  readonly done: (response: ResponseEvent | 'returned' | 'timeout' | MusterError) => void;
+  readonly instance: string;
+  readonly done: (response: Reply | MusterError) => void;
 }
 
 export interface RequestsParts {
@@ -53,6 +55,11 @@ export class Requests {
   onResponse(response: ResponseEvent): void {
     // A reply after the timeout finds nobody waiting: it is dropped.
     this.#pending.get(response.request_id)?.done(response);
+  }
+
+  /** An instance was given up by the registry: what it was asked will not be answered. */
+  lost(instance: string): void {
+    for (const pending of [...this.#pending.values()]) if (pending.instance === instance) pending.done('lost');
   }
 
   /** What this caller has under way at an agent: the load it knows first-hand. */
@@ -83,6 +90,11 @@ export class Requests {
         throw RequestTimeout(target, action, timeoutMs);
       }
       if (response === 'returned') continue;
+      if (response === 'lost') {
+        finish('error');
+        const why = 'it vanished before it replied; whether it did the work is unknown';
+        throw RequestFailed(target, action, why, { details: { code: 'AGENT_LOST', agent: candidate.agentId } });
+      }
       if (response.status === 'success') {
         finish('success');
         return response.result;
@@ -111,7 +123,7 @@ export class Requests {
     parameters: unknown,
     timeoutMs: number,
     options: RequestOptions,
-  ): Promise<ResponseEvent | 'returned' | 'timeout'> {
+  ): Promise<Reply> {
     const { bus, clock, prefix, instance } = this.#parts;
     const id = newRunId();
     const now = clock.now();
@@ -120,7 +132,7 @@ export class Requests {
     return new Promise((resolve, reject) => {
       this.#inFlight.set(candidate.agentId, this.inFlight(candidate.agentId) + 1);
       let timer: Cancel | undefined;
-      const done = (result: ResponseEvent | 'returned' | 'timeout' | MusterError): void => {
+      const done = (result: Reply | MusterError): void => {
         if (!this.#pending.delete(id)) return;
         timer?.();
         const rest = this.inFlight(candidate.agentId) - 1;
@@ -129,7 +141,7 @@ export class Requests {
         if (result instanceof MusterError) reject(result);
         else resolve(result);
       };
-      this.#pending.set(id, { done });
+      this.#pending.set(id, { instance: candidate.instance, done });
       timer = clock.after(timeoutMs, () => done('timeout'));
       try {
         bus.send(
@@ -165,7 +177,7 @@ export class Requests {
     await Promise.all(
       candidates.map(async (candidate) => {
         const response = await this.#askOne(candidate, action, parameters, timeoutMs, options);
-        if (response === 'timeout' || response === 'returned') silent.push(candidate.agentId);
+        if (typeof response === 'string') silent.push(candidate.agentId);
         else if (response.status === 'success') replies[candidate.agentId] = response.result;
         else errors[candidate.agentId] = response.error?.message ?? 'no message';
       }),

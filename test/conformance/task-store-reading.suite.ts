@@ -26,7 +26,7 @@ function testWatching(stage: () => Stage): void {
           error: expect.anything(),
         },
         { kind: 'ended', id: 'r.b', status: 'dead', reason: 'dependency_failed', attempt: 0, error: expect.anything() },
-        { kind: 'run_ended', run: 'r', status: 'failed' },
+        { kind: 'run_ended', run: 'r', status: 'failed', ms: expect.any(Number) },
       ]);
       expect(other.heard).toEqual([]);
     });
@@ -53,7 +53,7 @@ function testWatching(stage: () => Stage): void {
       await stage().complete('r.a', 'r.b');
       expect(await store.watch('r', 'client-2')).toEqual({ run: 'r', status: 'completed' });
       expect(await store.watch('r.a', 'client-2')).toMatchObject({ id: 'r.a', output: { ok: true } });
-      expect(await listener.hear(1)).toEqual([{ kind: 'run_ended', run: 'r', status: 'completed' }]);
+      expect(await listener.hear(1)).toEqual([{ kind: 'run_ended', run: 'r', status: 'completed', ms: expect.any(Number) }]);
     });
 
     it('leaves a large output to be fetched', async () => {

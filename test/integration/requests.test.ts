@@ -1,5 +1,7 @@
 // Asking agents now: by id, by capability or any; what a caller hears when one fails, is full, is slow or dies.
 import { capability } from '../../src/agent/capability.js';
+import { instanceQueue } from '../../src/bus/topology.js';
+import type { AgentMatch } from '../../src/contracts/agent.js';
 import { eventually } from '../support/eventually.js';
 import { type World, world } from '../support/world.js';
 
@@ -89,8 +91,13 @@ describe('a request', () => {
       capability('fetch').handle((_, context) => context.agent),
     );
     await known(['doomed', 'standby']);
+    const [{ agent }] = (await w.client.agents()).filter((match) => match.agent.agent_id === 'doomed') as [AgentMatch];
     await doomed.kill();
-    // No manager is here to take it off the list: the broker returns what is sent to it.
+    // No manager is here to take it off the list: the broker returns what is sent to it, once it knows that the connection is gone.
+    await eventually(
+      () => w.client.instance.ports.bus.inspect(instanceQueue(w.prefix, agent.instance)),
+      (queue) => queue === undefined,
+    );
     const replies = await Promise.all(
       Array.from({ length: 20 }, () => w.client.request('fetch', 'fetch', {}, { timeoutMs: 5000 })),
     );
@@ -98,6 +105,17 @@ describe('a request', () => {
     await expect(w.client.request('doomed', 'fetch', {}, { timeoutMs: 5000 })).rejects.toMatchObject({
       code: 'NO_AGENT_AVAILABLE',
     });
+  });
+
+  it('that is with an agent when it dies ends as soon as the agent is given up, long before its timeout', async () => {
+    const manager = await w.manager();
+    const doomed = await w.spawnAgent('fragile', { can: ['ponder'] });
+    await known(['fragile']);
+    const asked = w.client.request('fragile', 'ponder', { ms: 60_000 }, { timeoutMs: 60_000 });
+    const ended = expect(asked).rejects.toMatchObject({ code: 'REQUEST_FAILED', details: { code: 'AGENT_LOST' } });
+    await doomed.kill();
+    await ended;
+    await manager.stop();
   });
 
   it('that is with an agent when it dies ends with the timeout the caller gave', async () => {
