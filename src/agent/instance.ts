@@ -74,7 +74,13 @@ export class Instance {
       cloudEvents: config.MUSTER_CLOUDEVENTS === 'binary',
       emitter,
     });
-    this.outcomes = new Outcomes({ tasks, clock, instance: id, emitter });
+    this.outcomes = new Outcomes({
+      tasks,
+      clock,
+      instance: id,
+      emitter,
+      onEnded: (task) => this.dispatcher.ended(task),
+    });
     this.manager = new TaskManager({
       bus,
       tasks,

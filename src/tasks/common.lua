@@ -152,10 +152,11 @@ local function end_task(id, state, reason, output, err, spreading, t)
   if t[3] then head = head .. ',"agent":"' .. t[3] .. '"' end
   if reason and reason ~= '' then head = head .. ',"reason":"' .. reason .. '"' end
   if err then head = head .. ',"error":' .. err end
-  local tail = output and (',"output":' .. output .. '}') or '}'
-  redis.call('SET', P .. ':outcome:' .. name, '{' .. head .. tail)
-  if output and #output > NOTICE_BYTES then tail = ',"fetch":true}' end
-  if t[4] ~= '' or t[9] then tell_watchers(id, t[4], t[9], '{"kind":"ended",' .. head .. tail) end
+  -- The outcome is its own notice: a text of the size of the output is made once.
+  local outcome = output and ('{' .. head .. ',"output":' .. output .. '}') or ('{' .. head .. '}')
+  redis.call('SET', P .. ':outcome:' .. name, outcome)
+  if output and #output > NOTICE_BYTES then outcome = '{' .. head .. ',"fetch":true}' end
+  if t[4] ~= '' or t[9] then tell_watchers(id, t[4], t[9], outcome) end
 
   if t[10] then
     local run = split(id)

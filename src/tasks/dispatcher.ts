@@ -11,6 +11,11 @@ import { dispatchSpan } from '../telemetry/spans.js';
 
 /** A confirmed task that nobody claimed is looked at again after this long: its queue may have been purged or lost. */
 export const RECHECK_MS = 600_000;
+/**
+ * Confirmations are told to the store this much later: most tasks are claimed by then, and need no telling. Well below the 2 s
+ * after which a relay would publish the task again.
+ */
+const NOTE_MS = 200;
 /** Messages with the publisher at once, far below its own limit; more wait their turn. */
 const MOST_ACTIVE = 1024;
 const RELAY_MS = 250;
@@ -32,8 +37,8 @@ export interface DispatcherParts {
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #waiting: ReadyTask[] = [];
-  #confirmed: { id: string; priority: PriorityClass }[] = [];
-  #telling = false;
+  readonly #confirmed = new Map<string, PriorityClass>();
+  #telling: Cancel | undefined;
   /** Handed in and neither confirmed nor given up. */
   #inFlight = 0;
   /** Of these, with the publisher now. */
@@ -83,24 +88,26 @@ export class Dispatcher {
 
   /** Told to the store with whatever else was confirmed meanwhile. If that fails, a relay publishes it again. */
   #noteConfirmed(task: ReadyTask): void {
-    this.#confirmed.push({ id: task.id, priority: task.priority });
-    if (!this.#telling) {
-      this.#telling = true;
-      setImmediate(() => void this.#tellConfirmed());
-    }
+    this.#confirmed.set(task.id, task.priority);
+    this.#telling ??= this.#parts.clock.after(NOTE_MS, () => void this.#tellConfirmed());
+  }
+
+  /** It is over already: the store need not hear that the broker had it. */
+  ended(id: string): void {
+    this.#confirmed.delete(id);
   }
 
   async #tellConfirmed(): Promise<void> {
-    while (this.#confirmed.length > 0) {
-      const confirmed = this.#confirmed;
-      this.#confirmed = [];
-      try {
-        await this.#parts.tasks.dispatched(confirmed, RECHECK_MS);
-      } catch (error) {
-        this.#parts.emitter.emit('loop.failed', { loop: 'dispatched', error: errorRecord(error).message });
-      }
+    this.#telling?.();
+    this.#telling = undefined;
+    if (this.#confirmed.size === 0) return;
+    const confirmed = [...this.#confirmed].map(([id, priority]) => ({ id, priority }));
+    this.#confirmed.clear();
+    try {
+      await this.#parts.tasks.dispatched(confirmed, RECHECK_MS);
+    } catch (error) {
+      this.#parts.emitter.emit('loop.failed', { loop: 'dispatched', error: errorRecord(error).message });
     }
-    this.#telling = false;
   }
 
   async #publish(task: ReadyTask, tries: number): Promise<void> {
@@ -143,8 +150,9 @@ export class Dispatcher {
   }
 
   /** Resolves once everything handed in so far was confirmed or given up. */
-  flushed(): Promise<void> {
-    return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  async flushed(): Promise<void> {
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    await this.#tellConfirmed();
   }
 
   /** The relay: publishes what others left behind. Managers run it, every replica; the store hands each task to one of them. */
@@ -191,6 +199,7 @@ export class Dispatcher {
 
   stop(): void {
     this.#stopped = true;
+    this.#telling?.();
     this.#timer?.();
   }
 }

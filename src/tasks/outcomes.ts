@@ -14,11 +14,21 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+export interface OutcomesParts {
+  readonly tasks: TaskStore;
+  readonly clock: Clock;
+  readonly instance: string;
+  readonly emitter: Emitter;
+  /** Hears of every task that ended, as far as this instance is told. */
+  readonly onEnded: (id: string) => void;
+}
+
 export class Outcomes {
   readonly #tasks: TaskStore;
   readonly #clock: Clock;
   readonly #instance: string;
   readonly #emitter: Emitter;
+  readonly #onEnded: (id: string) => void;
   /** Submitted here and not yet ended: their notice comes without asking. */
   readonly #own = new Set<string>();
   readonly #waiters = new Map<string, Waiter[]>();
@@ -27,11 +37,12 @@ export class Outcomes {
   #timer: Cancel | undefined;
   readonly #onCancel = new Set<(id: string, reason: string) => void>();
 
-  constructor(parts: { tasks: TaskStore; clock: Clock; instance: string; emitter: Emitter }) {
+  constructor(parts: OutcomesParts) {
     this.#tasks = parts.tasks;
     this.#clock = parts.clock;
     this.#instance = parts.instance;
     this.#emitter = parts.emitter;
+    this.#onEnded = parts.onEnded;
   }
 
   async start(): Promise<void> {
@@ -88,9 +99,11 @@ export class Outcomes {
       this.#emitter.emit('run.finished', { run, status, duration_ms: ms });
       this.#settle(run, { run, status });
     } else if (notice.fetch === true) {
+      this.#onEnded(notice.id);
       if (this.#waiters.has(notice.id)) this.#ask(notice.id);
       this.#own.delete(notice.id);
     } else {
+      this.#onEnded(notice.id);
       const { kind: _kind, ...outcome } = notice;
       this.#settle(notice.id, outcome);
     }

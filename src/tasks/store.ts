@@ -1,6 +1,7 @@
 // TaskStore on Redis: hops 1, 2, 5 and 7 of a task's road. One method per script; the scripts are beside this file.
 import type { Redis } from 'ioredis';
 import { batched } from '../batch.js';
+import type { TaskOutcome } from '../contracts/task.js';
 import { validateAddition } from '../decide/dag.js';
 import { cancelError } from '../decide/task-machine.js';
 import type {
@@ -80,7 +81,11 @@ export class RedisTaskStore extends TaskQueries implements TaskStore {
     subscriber.on('message', (channel: string, text: string) => {
       const listeners = this.#listeners.get(channel);
       if (listeners === undefined) return;
-      for (const notice of JSON.parse(text) as StoreNotice[]) for (const listener of listeners) listener(notice);
+      for (const said of JSON.parse(text) as (StoreNotice | TaskOutcome)[]) {
+        // An outcome is published as it is stored; what else is told names its kind.
+        const notice: StoreNotice = 'kind' in said ? (said as StoreNotice) : { kind: 'ended', ...said };
+        for (const listener of listeners) listener(notice);
+      }
     });
   }
 
