@@ -8,7 +8,7 @@ interface Waiting<I, O> {
 }
 
 /** Calls under way at once. The first goes at once, so an idle process waits for nothing; the next ones gather until an answer comes. */
-const AT_ONCE = 2;
+const AT_ONCE = 4;
 
 /**
  * Gathers calls, at most `most` items, and sends them together. Items keep their order. Every call of a batch that fails rejects with
