@@ -2,11 +2,15 @@
 import { randomFillSync } from 'node:crypto';
 import type { Clock, Random } from './ports.js';
 
+/** 24.8 days: the longest a timer of Node can wait. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, callback) {
-    const timer = setTimeout(callback, ms);
+    // Node fires at once what is further away than it can count.
+    const timer = setTimeout(callback, Math.min(ms, MAX_TIMER_MS));
     return () => clearTimeout(timer);
   },
 };

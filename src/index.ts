@@ -1,7 +1,8 @@
 // The public surface: everything a user of Muster may import, by name, grouped.
 
 // Agents and what they offer.
-export { type AgentOptions, RunningAgent } from './agent/agent.js';
+export { RunningAgent } from './agent/agent.js';
+export type { AgentOptions } from './agent/agent-options.js';
 export { type Capability, type CapabilityOptions, capability, type Handler, type Offer } from './agent/capability.js';
 // Clients.
 export { Client, type RunHandle, type SubmitOptions, TaskHandle } from './agent/client.js';

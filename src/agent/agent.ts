@@ -5,32 +5,18 @@ import { name as nameSchema } from '../contracts/names.js';
 import { errorRecord, InvalidInput, LeaseLost, TaskCancelled } from '../errors.js';
 import type { Cancel, RegistryChange } from '../ports.js';
 import { validate } from '../tasks/prepare.js';
+import { rescueAll } from '../tasks/rescuer.js';
 import { createHandlerLog } from '../telemetry/handler-log.js';
+import type { AgentOptions } from './agent-options.js';
 import type { AttemptParts } from './attempt.js';
 import { Attempts } from './attempts.js';
 import type { Offer } from './capability.js';
 import { Client } from './client.js';
 import type { Instance } from './instance.js';
-import { type DrainMode, Intake, sourcesOf } from './intake.js';
+import { Intake } from './intake.js';
 import { Lease } from './lease.js';
 import { Responder } from './responder.js';
-
-export interface AgentOptions {
-  /** For people. Default: the id. */
-  readonly name?: string;
-  /** Tasks at once. Default: WORKER_CONCURRENCY. */
-  readonly concurrency?: number;
-  /** Slots of these that only P0 may use. Default 0. */
-  readonly reserveP0?: number;
-  readonly drain?: DrainMode;
-  /** Requests answered at once, besides tasks. Default: 16, or the concurrency if that is more. */
-  readonly requests?: number;
-  readonly tags?: readonly string[];
-  readonly metadata?: AgentCard['metadata'];
-  readonly baseUrl?: string;
-  /** An unacked delivery is acked after this long; the lease alone then owns the task. Default 10 min (the broker allows 30). */
-  readonly ackAfterMs?: number;
-}
+import { sourcesOf } from './turns.js';
 
 const RETRY_MS = 500;
 /** Two turns of the reaper: by then it has rescued what this instance held, and forgotten it. */
@@ -159,7 +145,7 @@ export class RunningAgent {
     this.#offs.push(await ports.agents.onChange((change) => this.#onChange(change)));
     await this.#intake.start();
     this.#lease.start();
-    this.#attempts.watchAcks();
+    this.#attempts.watch();
   }
 
   async #join(): Promise<void> {
@@ -187,13 +173,15 @@ export class RunningAgent {
   async #rejoin(why: string): Promise<void> {
     if (this.#rejoining) return;
     this.#rejoining = true;
-    const { emitter, ports } = this.#instance;
+    const { emitter, ports, manager, id } = this.#instance;
     emitter.emit('agent.left', { agent: this.id, instance: this.#instance.id, reason: 'lease_expired' });
     const resume = this.#attempts.hold();
     this.#attempts.abandonAll((id) => LeaseLost(id));
     for (let waitMs = REAPED_MS; this.#stopping === undefined; waitMs = RETRY_MS) {
       await new Promise<void>((resolve) => ports.clock.after(waitMs, resolve));
       try {
+        // Whoever reaps us may be slower, or spare us after an outage: what we held must be free before we hold anew.
+        await rescueAll({ tasks: ports.tasks, manager, emitter }, id, 'lease_expired');
         await this.#join();
         break;
       } catch (error) {
@@ -278,23 +266,29 @@ export class RunningAgent {
 
   async #leave(): Promise<void> {
     const { config, ports, emitter } = this.#instance;
+    // A step that fails (a broker that does not answer) must not keep the next from being taken: the process would never end.
+    const step = async (loop: string, action: () => Promise<unknown>): Promise<void> => {
+      try {
+        await action();
+      } catch (error) {
+        emitter.emit('loop.failed', { loop, error: errorRecord(error).message });
+      }
+    };
     this.#responder.stop();
     this.#attempts.leaving();
-    await this.#intake.stop();
+    await step('stop intake', () => this.#intake.stop());
     await this.#settled(config.MUSTER_DRAIN_MS);
     this.#attempts.handBackAll(new Error(`Agent '${this.id}' is stopping.`));
     await this.#settled(6000);
     this.#attempts.stop();
     for (const off of this.#offs) off();
-    await this.#lease.stop();
-    try {
+    await step('stop lease', () => this.#lease.stop());
+    // The store may be away: the lease then runs out by itself.
+    await step('leave', async () => {
       await ports.agents.leave(this.id, this.#instance.id, 'stopped');
       emitter.emit('agent.left', { agent: this.id, instance: this.#instance.id, reason: 'stopped' });
-    } catch (error) {
-      // The store is away: the lease runs out by itself.
-      emitter.emit('loop.failed', { loop: 'leave', error: errorRecord(error).message });
-    }
-    await this.#instance.close();
+    });
+    await step('close', () => this.#instance.close());
     await this.#closePorts();
   }
 }

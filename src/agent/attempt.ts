@@ -1,12 +1,12 @@
-// Hops 5 to 7 for one task: decode, claim, run under its deadline, settle. The order is the safety: claimed before run, recorded
-// in the store before acked, dependents dispatched after both.
+// Hops 6 and 7 for one task: run under its deadline, settle. The result is told to the store until it is recorded or the task is
+// someone else's; only then its delivery is acked (attempts.ts).
 
 import { splitTaskId } from '../contracts/names.js';
 import { type Priority, toPriority } from '../contracts/priority.js';
 import type { TaskMessage } from '../contracts/task.js';
 import { type AttemptEnd, verdictOf } from '../decide/settle.js';
 import { errorRecord, InvalidInput, LeaseLost, PayloadTooLarge, TimedOut } from '../errors.js';
-import type { Cancel, Clock, Grant, Random, SettleAnswer, TaskStore } from '../ports.js';
+import type { Cancel, Clock, Grant, Random, SettleAnswer, Settlement, TaskStore } from '../ports.js';
 import type { TaskManager } from '../tasks/manager.js';
 import type { Emitter } from '../telemetry/emitter.js';
 import type { Offer } from './capability.js';
@@ -38,6 +38,8 @@ export interface AttemptTask {
   readonly hops: number;
 }
 
+type Settling = { -readonly [K in keyof Settlement]: Settlement[K] };
+
 /** One attempt at one task. */
 export class Attempt implements Context {
   readonly kind = 'task';
@@ -56,6 +58,7 @@ export class Attempt implements Context {
   readonly #offer: Offer | undefined;
   #abort: AbortController | undefined;
   #aborted: unknown;
+  #abandoned = false;
   #end: ((end: AttemptEnd | 'abandoned') => void) | undefined;
   #workspace: Workspace | undefined;
   #client: Client | undefined;
@@ -140,6 +143,7 @@ export class Attempt implements Context {
 
   /** The task is not ours any more (cancelled, lease lost): nothing we say of it counts. */
   abandon(why: Error): void {
+    this.#abandoned = true;
     this.#stop(why, 'abandoned');
   }
 
@@ -234,7 +238,7 @@ export class Attempt implements Context {
       random: random(),
     });
     const takeNext = verdict.do === 'complete' ? this.takeNext : undefined;
-    const settlement = {
+    const settlement: Settling = {
       id: this.id,
       token: this.token,
       holder: instance,
@@ -250,7 +254,9 @@ export class Attempt implements Context {
       } catch (error) {
         // The store is away: the result is kept and told again. It may have been recorded the first time: then this is 'stale'.
         emitter.emit('loop.failed', { loop: 'settle', error: errorRecord(error).message });
-        if (this.#aborted !== undefined) return 'abandoned';
+        if (this.#abandoned) return 'abandoned';
+        // Asked for again it could not be told from a task that was granted the first time (strays.ts finds that one).
+        delete settlement.takeNext;
         await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
       }
     }

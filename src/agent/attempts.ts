@@ -1,22 +1,17 @@
-// Hop 5, what an agent does with a delivery: decode, claim, and run attempt after attempt until its slot is free again.
+// Hop 5, what an agent does with a delivery: claim, and run attempt after attempt until its slot is free again.
 import { putAside } from '../bus/dead-letters.js';
 import { exchangeName } from '../bus/topology.js';
-import { splitTaskId } from '../contracts/names.js';
 import { errorRecord, InvalidInput } from '../errors.js';
-import type { Cancel, Delivery, Grant, ReadyTask } from '../ports.js';
-import { decodeTask, prepareForeign } from '../tasks/prepare.js';
+import type { Cancel, Delivery, Grant } from '../ports.js';
+import { prepareForeign } from '../tasks/prepare.js';
 import { processSpan } from '../telemetry/spans.js';
-import { newTraceparent } from '../telemetry/tracing.js';
 import { Attempt, type AttemptParts, type AttemptTask } from './attempt.js';
 import type { Offer } from './capability.js';
+import { type Decoded, decode, toAttemptTask } from './decode.js';
 import type { Instance } from './instance.js';
 import type { Intake } from './intake.js';
+import { Strays } from './strays.js';
 
-interface Decoded {
-  readonly id: string;
-
-  readonly task: AttemptTask;
-}
 interface Claimed {
   readonly grant: Grant;
   readonly task: AttemptTask;
@@ -41,12 +36,22 @@ export class Attempts {
   readonly #instance: Instance;
   readonly #running = new Map<string, { attempt: Attempt; delivery: Delivery | undefined }>();
   #ackTimer: Cancel | undefined;
+  /** Deliveries being claimed, and tasks granted that do not run yet. */
+  readonly #coming = new Map<string, number>();
+  readonly #strays: Strays;
   #leaving = false;
   #held: Promise<void> | undefined;
 
   constructor(parts: AttemptsParts) {
     this.#parts = parts;
     this.#instance = parts.instance;
+    this.#strays = new Strays(parts.instance, (id) => this.#running.has(id) || this.#coming.has(id));
+  }
+
+  #expect(id: string, by: 1 | -1): void {
+    const count = (this.#coming.get(id) ?? 0) + by;
+    if (count > 0) this.#coming.set(id, count);
+    else this.#coming.delete(id);
   }
 
   /** Hop 5 for one delivery; resolves when its slot is free. */
@@ -54,13 +59,18 @@ export class Attempts {
     try {
       let decoded: Decoded;
       try {
-        decoded = this.#decode(delivery);
+        decoded = decode(delivery.message, this.#instance);
       } catch (error) {
         await this.#putAside(delivery, error);
         return;
       }
-      const claimed = await this.#claim(decoded, delivery);
-      if (claimed !== undefined) await this.#run(claimed, delivery);
+      this.#expect(decoded.id, 1);
+      try {
+        const claimed = await this.#claim(decoded, delivery);
+        if (claimed !== undefined) await this.#run(claimed, delivery);
+      } finally {
+        this.#expect(decoded.id, -1);
+      }
     } catch (error) {
       // Not the task's fault: the delivery goes back, bounded by the queue's delivery limit, and the operator hears of it.
       this.#instance.emitter.emit('loop.failed', { loop: 'attempt', error: errorRecord(error).message });
@@ -71,22 +81,6 @@ export class Attempts {
 
   #pause(): Promise<void> {
     return new Promise((resolve) => this.#instance.ports.clock.after(RETRY_MS, resolve));
-  }
-
-  #decode(delivery: Delivery): Decoded {
-    const { message } = delivery;
-    const { id, task } = decodeTask(message, { maxPayload: this.#instance.config.MUSTER_MAX_PAYLOAD });
-    return {
-      id,
-
-      task: {
-        message: task,
-        traceparent:
-          text(message.headers.traceparent) ?? task.traceparent ?? newTraceparent(this.#instance.ports.random, true),
-        root: text(message.headers['x-muster-root']) ?? splitTaskId(id).run,
-        hops: Number(message.headers['x-muster-hops'] ?? 0),
-      },
-    };
   }
 
   async #claim({ id, task }: Decoded, delivery: Delivery): Promise<Claimed | undefined> {
@@ -127,7 +121,9 @@ export class Attempts {
   #waitForHolder(id: string, holder: string, delivery: Delivery): void {
     const here = this.#running.get(id);
     if (holder === this.#instance.id && here !== undefined) {
-      here.delivery = delivery;
+      // A copy (the relay, a late confirm) is not needed; a delivery whose channel was lost is replaced by its redelivery.
+      if (here.delivery?.lost === true) here.delivery = delivery;
+      else delivery.ack();
       return;
     }
     this.#instance.ports.clock.after(HELD_MS, () => {
@@ -162,17 +158,23 @@ export class Attempts {
   async #run(claimed: Claimed, delivery: Delivery): Promise<void> {
     let current: Claimed | undefined = claimed;
     let held: Delivery | undefined = delivery;
+    const next: string[] = [];
     while (current !== undefined) {
       const { answer, slotFree } = await this.#runOne(current, held);
       held = undefined;
       current = undefined;
       if (answer !== 'abandoned') {
-        if (answer.next !== undefined) current = { grant: answer.next.grant, task: toAttemptTask(answer.next.task) };
+        if (answer.next !== undefined) {
+          current = { grant: answer.next.grant, task: toAttemptTask(answer.next.task) };
+          this.#expect(current.grant.id, 1);
+          next.push(current.grant.id);
+        }
         if (answer.ready.length > 0 || answer.ended.length > 0 || answer.more)
           await this.#instance.manager.follow(answer);
       }
       await slotFree;
     }
+    for (const id of next) this.#expect(id, -1);
   }
 
   async #runOne({ grant, task }: Claimed, delivery: Delivery | undefined): ReturnType<Attempt['perform']> {
@@ -210,7 +212,12 @@ export class Attempts {
   }
 
   /** The broker cuts a channel whose delivery stays unacked for 30 minutes: long before, the lease takes over alone. */
-  watchAcks(): void {
+  watch(): void {
+    this.#strays.watch();
+    this.#watchAcks();
+  }
+
+  #watchAcks(): void {
     const { clock } = this.#instance.ports;
     const most = this.#parts.ackAfterMs;
     this.#ackTimer = clock.after(Math.min(30_000, most / 2), () => {
@@ -220,7 +227,7 @@ export class Attempts {
           entry.delivery = undefined;
         }
       }
-      this.watchAcks();
+      this.#watchAcks();
     });
   }
 
@@ -257,18 +264,6 @@ export class Attempts {
 
   stop(): void {
     this.#ackTimer?.();
+    this.#strays.stop();
   }
-}
-
-function toAttemptTask(task: ReadyTask): AttemptTask {
-  return {
-    message: JSON.parse(task.body) as AttemptTask['message'],
-    traceparent: task.traceparent,
-    root: task.root,
-    hops: task.hops,
-  };
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
 }

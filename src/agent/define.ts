@@ -1,7 +1,8 @@
 // agent(): the definition of an agent, and its start.
 import { name as nameSchema } from '../contracts/names.js';
 import { validate } from '../tasks/prepare.js';
-import { type AgentOptions, RunningAgent } from './agent.js';
+import { RunningAgent } from './agent.js';
+import type { AgentOptions } from './agent-options.js';
 import type { Offer } from './capability.js';
 import type { Client } from './client.js';
 import { type ConnectOptions, configOf, openPorts } from './connect.js';
@@ -20,6 +21,15 @@ export interface AgentDefinition {
 /** Defines an agent by its id and what it offers. */
 export function agent(id: string, offers: Offer | readonly Offer[], options: AgentOptions = {}): AgentDefinition {
   const list: readonly Offer[] = Array.isArray(offers) ? offers : [offers as Offer];
+  const startOn = async (instance: Instance, closePorts: () => Promise<void>): Promise<RunningAgent> => {
+    try {
+      return await RunningAgent.start(id, list, options, instance, closePorts);
+    } catch (error) {
+      // Its mailbox and its timers would outlive the failure.
+      await instance.close();
+      throw error;
+    }
+  };
   return {
     id,
     offers: list,
@@ -29,13 +39,13 @@ export function agent(id: string, offers: Offer | readonly Offer[], options: Age
       if ('instance' in over) {
         const { ports, config } = over.instance;
         const instance = await Instance.open(ports, config, id);
-        return RunningAgent.start(id, list, options, instance, async () => undefined);
+        return startOn(instance, async () => undefined);
       }
       const config = configOf(over);
       const ports = await openPorts(config, id, over.memory);
       try {
         const instance = await Instance.open(ports, config, id);
-        return await RunningAgent.start(id, list, options, instance, () => ports.close());
+        return await startOn(instance, () => ports.close());
       } catch (error) {
         await ports.close();
         throw error;

@@ -3,7 +3,6 @@
 //   pull  one basic.get per free slot: strict order, hoards nothing. For tasks of a second and more.
 //   push  consumers with a prefetch: order kept among what is here. For short tasks, where a round trip per task would cost.
 //   auto  pull until the measured duration says push, and back.
-import { inboxQueue, taskQueue } from '../bus/topology.js';
 import { errorRecord } from '../errors.js';
 import type { Bus, Clock, Delivery, Subscription } from '../ports.js';
 import type { Emitter } from '../telemetry/emitter.js';
@@ -44,7 +43,10 @@ export class Intake {
   #mode: 'pull' | 'push';
   #meanMs = 0;
   #samples = 0;
+  #started = false;
   #stopped = false;
+  /** Subscribing, pausing and stopping take turns: a consumer begun by one must be seen by the next. */
+  #turn: Promise<unknown> = Promise.resolve();
   #looping = false;
   /** True while all queues were last seen empty: the agent may take a dependent past the broker. */
   #idle = false;
@@ -57,6 +59,7 @@ export class Intake {
   }
 
   async start(): Promise<void> {
+    this.#started = true;
     if (this.#mode === 'push') await this.#subscribe(this.#prefetch());
     else void this.#pull();
   }
@@ -94,14 +97,27 @@ export class Intake {
   async setPaused(capability: string, paused: boolean): Promise<void> {
     if (paused) this.#paused.add(capability);
     else this.#paused.delete(capability);
-    for (const [source, subscription] of [...this.#subscriptions]) {
-      if (!paused || source.capability !== capability) continue;
-      this.#subscriptions.delete(source);
-      await subscription.cancel();
-    }
+    if (!this.#started) return;
+    await this.#inTurn(async () => {
+      for (const [source, subscription] of [...this.#subscriptions]) {
+        if (!this.#isOff(source)) continue;
+        this.#subscriptions.delete(source);
+        await subscription.cancel();
+      }
+    });
     this.#giveBack((delivery) => paused && this.#capabilityOf(delivery) === capability);
     if (this.#mode === 'push' && !this.#stopped) await this.#subscribe(this.#prefetch());
     this.#wake?.();
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(action);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #isOff(source: Source): boolean {
+    return this.#stopped || (source.capability !== undefined && this.#paused.has(source.capability));
   }
 
   /** Stops taking; gives back what is not started. Running ones go on: wait for `busy` to reach 0. */
@@ -130,6 +146,10 @@ export class Intake {
   }
 
   #take(delivery: Delivery): void {
+    if (this.#stopped) {
+      delivery.requeue();
+      return;
+    }
     this.#buffers[classOf(delivery)]!.push(delivery);
     this.#fill();
     this.#wake?.();
@@ -190,24 +210,30 @@ export class Intake {
     });
   }
 
-  async #subscribe(prefetch: number): Promise<void> {
-    await Promise.all(
-      this.#parts.sources.map(async (source) => {
-        if (this.#stopped || (source.capability !== undefined && this.#paused.has(source.capability))) return;
-        const known = this.#subscriptions.get(source);
-        if (known !== undefined) return known.setPrefetch(prefetch);
-        const subscription = await this.#parts.bus.consume(source.queue, { prefetch }, (delivery) =>
-          this.#take(delivery),
-        );
-        this.#subscriptions.set(source, subscription);
-      }),
-    );
+  #subscribe(prefetch: number, open: readonly boolean[] = [true, true, true, true]): Promise<void> {
+    return this.#inTurn(async () => {
+      // All are waited for, also when one fails: a consumer that nobody knows of could not be ended.
+      const results = await Promise.allSettled(
+        this.#parts.sources.map(async (source) => {
+          if (!open[source.priority] || this.#isOff(source)) return;
+          const known = this.#subscriptions.get(source);
+          if (known !== undefined) return known.setPrefetch(prefetch);
+          const subscription = await this.#parts.bus.consume(source.queue, { prefetch }, (delivery) =>
+            this.#take(delivery),
+          );
+          this.#subscriptions.set(source, subscription);
+        }),
+      );
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
+    });
   }
 
-  async #unsubscribe(): Promise<void> {
-    const all = [...this.#subscriptions.values()];
-    this.#subscriptions.clear();
-    await Promise.all(all.map((subscription) => subscription.cancel()));
+  #unsubscribe(): Promise<void> {
+    return this.#inTurn(async () => {
+      const all = [...this.#subscriptions.values()];
+      this.#subscriptions.clear();
+      await Promise.all(all.map((subscription) => subscription.cancel()));
+    });
   }
 
   /** The pull loop: gets while a slot is free and something comes; subscribes as a wake-up when everything is empty. */
@@ -219,6 +245,7 @@ export class Intake {
         try {
           await this.#pullOnce();
         } catch (error) {
+          if (this.#stopped) break;
           this.#parts.emitter.emit('loop.failed', { loop: 'intake', error: errorRecord(error).message });
           await new Promise<void>((resolve) => this.#parts.clock.after(RETRY_MS, resolve));
         }
@@ -237,31 +264,20 @@ export class Intake {
     }
     const delivery = await this.#turns.get(this.#parts.bus, open, this.#paused);
     if (delivery !== undefined) {
-      if (this.#stopped) delivery.requeue();
-      else this.#run(delivery);
+      // Meanwhile a delivery that came back may have taken the slot: then this one waits its turn.
+      if (!this.#stopped && this.#mayStart([true, true, true, true])[classOf(delivery)]) this.#run(delivery);
+      else this.#take(delivery);
       return;
     }
     this.#idle = open.every(Boolean);
     // Prefetch 1 per queue only to be woken: the first delivery ends it, and what raced with it starts too or goes back.
     // Subscribed before the wait is set up: a delivery in between would otherwise wake nobody.
     const woken = this.#woken();
-    await this.#subscribeFor(open);
+    await this.#subscribe(1, open);
     if (!this.#stopped && this.#buffers.every((buffer) => buffer.length === 0)) await woken;
     await this.#unsubscribe();
     this.#fill();
     this.#giveBack(() => true);
-  }
-
-  async #subscribeFor(open: readonly boolean[]): Promise<void> {
-    await Promise.all(
-      this.#parts.sources.map(async (source) => {
-        if (!open[source.priority] || (source.capability !== undefined && this.#paused.has(source.capability))) return;
-        const subscription = await this.#parts.bus.consume(source.queue, { prefetch: 1 }, (delivery) =>
-          this.#take(delivery),
-        );
-        this.#subscriptions.set(source, subscription);
-      }),
-    );
   }
 
   #woken(): Promise<void> {
@@ -272,15 +288,4 @@ export class Intake {
       };
     });
   }
-}
-
-/** Where an agent's tasks come from: four queues per capability, and its inbox, which is asked with class P1. */
-export function sourcesOf(prefix: string, agentId: string, capabilities: readonly string[]): Source[] {
-  const classes = [0, 1, 2, 3] as const;
-  return [
-    { queue: inboxQueue(prefix, agentId), capability: undefined, priority: 1 },
-    ...capabilities.flatMap((capability) =>
-      classes.map((priority) => ({ queue: taskQueue(prefix, capability, priority), capability, priority })),
-    ),
-  ];
 }

@@ -4,7 +4,7 @@ import { newRunId } from '../clock.js';
 import type { RequestEvent, ResponseEvent } from '../contracts/messages.js';
 import { type Priority, toPriority } from '../contracts/priority.js';
 import { errorRecord, NotSupported, TimedOut } from '../errors.js';
-import type { Bus, Clock, IncomingMessage, Random } from '../ports.js';
+import type { Bus, Cancel, Clock, IncomingMessage, Random } from '../ports.js';
 import type { Emitter } from '../telemetry/emitter.js';
 import { serveSpan } from '../telemetry/spans.js';
 import { newTraceparent } from '../telemetry/tracing.js';
@@ -27,6 +27,11 @@ export interface ResponderParts {
   readonly random: Random;
   readonly client: Client;
 }
+
+type Outcome = Pick<ResponseEvent, 'status' | 'result' | 'error'>;
+
+/** As for tasks: how long a handler may ignore its signal before its slot is given away. */
+const LINGER_MS = 5000;
 
 export class Responder {
   readonly #parts: ResponderParts;
@@ -85,18 +90,18 @@ export class Responder {
     this.#running += 1;
     const timeoutMs = event.timeout_seconds * 1000;
     const context = new RequestContext(this.#parts, event, message);
-    const cancel = clock.after(timeoutMs, () => context.abort(TimedOut(`Request '${event.action}'`, timeoutMs)));
-    let reply: Pick<ResponseEvent, 'status' | 'result' | 'error'>;
-    try {
-      const result = (await offer.invoke(event.parameters, context)) ?? null;
-      reply = { status: 'success', result: result as ResponseEvent['result'] };
-    } catch (error) {
-      const { code, message: text } = errorRecord(error);
-      reply = { status: context.aborted ? 'timeout' : 'error', error: { code, message: text } };
-    }
+    const handler = this.#invoke(offer, event, context);
+    let cancel: Cancel = () => undefined;
+    const reply = await new Promise<Outcome>((resolve) => {
+      cancel = clock.after(timeoutMs, () => {
+        const error = TimedOut(`Request '${event.action}'`, timeoutMs);
+        context.abort(error);
+        resolve({ status: 'timeout', error: { code: error.code, message: error.message } });
+      });
+      void handler.then(resolve);
+    });
     cancel();
-    this.#running -= 1;
-    context.dispose();
+    void this.#freed(handler, context);
     const durationMs = clock.monotonic() - started;
     emitter.emit('request.served', {
       agent: agentId,
@@ -107,12 +112,32 @@ export class Responder {
     this.#reply(event, message, reply, durationMs);
   }
 
-  #reply(
-    event: RequestEvent,
-    message: IncomingMessage,
-    reply: Pick<ResponseEvent, 'status' | 'result' | 'error'>,
-    durationMs: number,
-  ): void {
+  async #invoke(offer: Offer, event: RequestEvent, context: RequestContext): Promise<Outcome> {
+    try {
+      const result = (await offer.invoke(event.parameters, context)) ?? null;
+      return { status: 'success', result: result as ResponseEvent['result'] };
+    } catch (error) {
+      const { code, message: text } = errorRecord(error);
+      return { status: context.aborted ? 'timeout' : 'error', error: { code, message: text } };
+    }
+  }
+
+  /** A handler that ignores its signal keeps its slot a little longer, not for ever. */
+  async #freed(handler: Promise<Outcome>, context: RequestContext): Promise<void> {
+    if (context.aborted) {
+      await new Promise<void>((resolve) => {
+        const cancel = this.#parts.clock.after(LINGER_MS, resolve);
+        void handler.then(() => {
+          cancel();
+          resolve();
+        });
+      });
+    }
+    this.#running -= 1;
+    context.dispose();
+  }
+
+  #reply(event: RequestEvent, message: IncomingMessage, reply: Outcome, durationMs: number): void {
     const { bus, clock, prefix, agentId, emitter } = this.#parts;
     if (message.replyTo === undefined) return;
     const response: ResponseEvent = {
@@ -135,8 +160,11 @@ export class Responder {
         correlationId: event.event_id,
       });
     } catch (error) {
-      // The caller's timeout covers it: a reply lives in its message only.
-      emitter.emit('loop.failed', { loop: 'reply', error: errorRecord(error).message });
+      const { code, message: text } = errorRecord(error);
+      emitter.emit('loop.failed', { loop: 'reply', error: text });
+      // Too large, or not JSON: the caller is told that, rather than left to its timeout.
+      if (reply.status === 'success')
+        this.#reply(event, message, { status: 'error', error: { code, message: text } }, durationMs);
     }
   }
 

@@ -1,4 +1,5 @@
 // Whose turn it is (hop 5): the class by decide/drain.ts, and within a class one source after another. Holds what was given so far.
+import { inboxQueue, taskQueue } from '../bus/topology.js';
 import type { PriorityClass } from '../contracts/priority.js';
 import { type DrainState, FRESH_DRAIN, nextClass } from '../decide/drain.js';
 import type { Bus, Delivery } from '../ports.js';
@@ -59,4 +60,15 @@ export function classOf(delivery: Delivery): PriorityClass {
   if (typeof header === 'string') return BY_NAME[header] ?? 2;
   const last = delivery.message.routingKey.slice(-2).toUpperCase();
   return BY_NAME[last] ?? 2;
+}
+
+/** Where an agent's tasks come from: four queues per capability, and its inbox, which is asked with class P1. */
+export function sourcesOf(prefix: string, agentId: string, capabilities: readonly string[]): Source[] {
+  const classes = [0, 1, 2, 3] as const;
+  return [
+    { queue: inboxQueue(prefix, agentId), capability: undefined, priority: 1 },
+    ...capabilities.flatMap((capability) =>
+      classes.map((priority) => ({ queue: taskQueue(prefix, capability, priority), capability, priority })),
+    ),
+  ];
 }

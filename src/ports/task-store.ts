@@ -214,6 +214,8 @@ export interface TaskStore {
   find(id: string): Promise<Task | undefined>;
   /** The message body as stored. */
   body(id: string): Promise<string | undefined>;
+  /** Ids of the tasks `holder` is running. */
+  held(holder: string): Promise<readonly string[]>;
   /** The token of the attempt `holder` is running; undefined when it runs none. For whoever settles on its behalf. */
   token(id: string, holder: string): Promise<number | undefined>;
   findRun(id: string): Promise<Run | undefined>;

@@ -22,6 +22,8 @@ const RELAY_MS = 250;
 const RELAY_BATCH = 256;
 /** All agents were busy, or the addressed one is away: asked again after this long. */
 const NO_SLOT_MS = 300;
+/** After so many tries here the relays have it; what a relay cannot place is due again by itself. */
+const LAST_TRY = 4;
 
 export interface DispatcherParts {
   readonly bus: Bus;
@@ -53,10 +55,10 @@ export class Dispatcher {
   }
 
   /** Starts publishing at once and returns. Failures are announced and left to a relay; this one tries again too. */
-  dispatch(tasks: readonly ReadyTask[]): void {
+  dispatch(tasks: readonly ReadyTask[], tries = 0): void {
     this.#inFlight += tasks.length;
     for (const task of tasks) {
-      if (this.#active < MOST_ACTIVE) this.#start(task);
+      if (this.#active < MOST_ACTIVE) this.#start(task, tries);
       else this.#waiting.push(task);
     }
   }
@@ -66,9 +68,9 @@ export class Dispatcher {
     return this.#waiting.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#roomy.push(resolve));
   }
 
-  #start(task: ReadyTask): void {
+  #start(task: ReadyTask, tries: number): void {
     this.#active += 1;
-    this.#publish(task, 0).then(
+    this.#publish(task, tries).then(
       () => this.#done(),
       (error) => {
         this.#parts.emitter.emit('loop.failed', { loop: 'dispatch', error: errorRecord(error).message });
@@ -81,7 +83,7 @@ export class Dispatcher {
     this.#active -= 1;
     this.#inFlight -= 1;
     const next = this.#waiting.shift();
-    if (next !== undefined) this.#start(next);
+    if (next !== undefined) this.#start(next, 0);
     if (this.#waiting.length === 0 && this.#roomy.length > 0) for (const resolve of this.#roomy.splice(0)) resolve();
     if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
@@ -127,7 +129,7 @@ export class Dispatcher {
     } catch (error) {
       if (this.#stopped) throw error;
       // The agent's inbox is not there: it never joined, or is gone. The task waits for it, or for the next choice.
-      return this.#later(task, tries, error);
+      return this.#later(task, tries, (error as { code?: unknown }).code === 'UNROUTABLE' ? undefined : error);
     }
     emitter.emit('task.dispatched', { task: task.id, capability: task.capability, exchange, routing_key: routingKey });
     this.#noteConfirmed(task);
@@ -140,7 +142,7 @@ export class Dispatcher {
 
   /** Tries again in a moment, four times; then the relays of the managers have it. */
   #later(task: ReadyTask, tries: number, error?: unknown): Promise<void> {
-    if (tries >= 4 || this.#stopped) return error === undefined ? Promise.resolve() : Promise.reject(error);
+    if (tries >= LAST_TRY || this.#stopped) return error === undefined ? Promise.resolve() : Promise.reject(error);
     return new Promise((resolve, reject) => {
       this.#parts.clock.after(NO_SLOT_MS, () => {
         if (this.#stopped) resolve();
@@ -171,7 +173,8 @@ export class Dispatcher {
 
   async #relayOnce(): Promise<boolean> {
     const { tasks, bus } = this.#parts;
-    if (bus.state !== 'ready') return false;
+    // What waits here goes first; what is due meanwhile stays due.
+    if (bus.state !== 'ready' || this.#waiting.length > 0) return false;
     const due = await tasks.due(RELAY_BATCH);
     const backlog = new Map<string, boolean>();
     const send: ReadyTask[] = [];
@@ -179,8 +182,7 @@ export class Dispatcher {
       if (confirmed && (await this.#hasBacklog(task, backlog))) this.#noteConfirmed(task);
       else send.push(task);
     }
-    this.dispatch(send);
-    if (send.length > 0) await this.flushed();
+    this.dispatch(send, LAST_TRY);
     return due.length === RELAY_BATCH;
   }
 

@@ -52,6 +52,8 @@ export class TaskManager {
   /** Accepts one task and resolves to its id: from here on it cannot be lost. */
   async submit(spec: TaskSpec, origin: Origin, idempotencyKey?: string): Promise<string> {
     this.#checkAccepting();
+    // No faster than the broker confirms: bodies wait with whoever submits, not here.
+    await this.#parts.dispatcher.room();
     const id = idempotencyKey === undefined ? newRunId() : runIdOfKey(idempotencyKey);
     const task = prepareTask(id, spec, origin.traceparent, this.#parts.limits);
     const digest = idempotencyKey === undefined ? '' : digestOf(spec);

@@ -31,6 +31,10 @@ export class TaskQueries {
     return asked('body', async () => (await this.redis.get(this.keys.body(id))) ?? undefined);
   }
 
+  held(holder: string): Promise<readonly string[]> {
+    return asked('held', () => this.redis.smembers(this.keys.held(holder)));
+  }
+
   token(id: string, holder: string): Promise<number | undefined> {
     return asked('token', async () => {
       const [state, by, token] = await this.redis.hmget(this.keys.task(id), 's', 'h', 'k');

@@ -14,7 +14,7 @@ const BATCH = 250;
 /** An agent ends its attempts at their timeout by itself; one that does not within this long is ended here. */
 const TIMEOUT_GRACE_MS = 2000;
 /** A task that outlived this many agents is probably what kills them. */
-export const MAX_LOST = 5;
+const MAX_LOST = 5;
 
 export interface RescuerParts {
   readonly tasks: TaskStore;
@@ -91,22 +91,32 @@ export class Rescuer {
     await manager.follow(answer);
   }
 
-  /** Takes back everything an instance holds. Called by the registry's reaper before the instance is forgotten. */
-  async rescue(instance: string, cause: 'lease_expired' | 'agent_gone'): Promise<number> {
-    const { tasks, manager, emitter } = this.#parts;
-    let rescued = 0;
-    for (let more = true; more; ) {
-      const answer = await tasks.rescue(instance, MAX_LOST, BATCH);
-      rescued += answer.rescued.length;
-      for (const task of answer.rescued)
-        emitter.emit('task.rescued', { task: task.id, capability: task.capability, agent: instance, cause });
-      await manager.follow({ outcome: 'settled', ready: answer.rescued, ended: answer.ended, more: false });
-      more = answer.more;
-    }
-    return rescued;
+  /** Called by the registry's reaper before the instance is forgotten. */
+  rescue(instance: string, cause: RescueCause): Promise<number> {
+    return rescueAll(this.#parts, instance, cause);
   }
 
   async expire(): Promise<void> {
     while ((await this.#parts.tasks.expire(BATCH)) >= BATCH) if (this.#stopped) return;
   }
+}
+
+type RescueCause = 'lease_expired' | 'agent_gone';
+
+/** Takes back everything an instance holds, and dispatches it anew; resolves to how many tasks that were. Idempotent. */
+export async function rescueAll(
+  { tasks, manager, emitter }: Pick<RescuerParts, 'tasks' | 'manager' | 'emitter'>,
+  instance: string,
+  cause: RescueCause,
+): Promise<number> {
+  let rescued = 0;
+  for (let more = true; more; ) {
+    const answer = await tasks.rescue(instance, MAX_LOST, BATCH);
+    rescued += answer.rescued.length;
+    for (const task of answer.rescued)
+      emitter.emit('task.rescued', { task: task.id, capability: task.capability, agent: instance, cause });
+    await manager.follow({ outcome: 'settled', ready: answer.rescued, ended: answer.ended, more: false });
+    more = answer.more;
+  }
+  return rescued;
 }

@@ -150,6 +150,10 @@ class MemoryTaskStore implements TaskStore {
     return this.#model.tasks.get(id)?.task.body;
   }
 
+  async held(holder: string): Promise<readonly string[]> {
+    return [...(this.#model.held.get(holder) ?? [])];
+  }
+
   async token(id: string, holder: string): Promise<number | undefined> {
     const record = this.#model.tasks.get(id);
     return record?.state === 'running' && record.holder === holder ? record.token : undefined;

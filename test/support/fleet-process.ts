@@ -1,7 +1,7 @@
 // One member of a fleet in a process of its own, for tests that kill it: an agent or a manager. Tells its parent every event, and
 // 'ready' once it takes work. Ends with its parent.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { AgentOptions } from '../../src/agent/agent.js';
+import type { AgentOptions } from '../../src/agent/agent-options.js';
 import { capability } from '../../src/agent/capability.js';
 import { Client } from '../../src/agent/client.js';
 import { configOf, openPorts } from '../../src/agent/connect.js';
