@@ -8,8 +8,10 @@ export type EventListener = (record: EventRecord) => void;
 export interface Emitter {
   /** Tells every listener, at once and in order of their `on`. Never throws. The data is copied: it may be reused after. */
   emit<N extends EventName>(event: N, data: MusterEvents[N]): void;
-  /** Hears every event from now on. A listener must return quickly: it runs inside the emit. */
-  /** `wants`: asked before an event is made for this listener; kept cheap, since most events nobody wants. */
+  /**
+   * Hears every event from now on. A listener must return quickly: it runs inside the emit. `wants` is asked before an event is made
+   * for this listener, and kept cheap, since most events nobody wants.
+   */
   on(listener: EventListener, wants?: (event: EventName) => boolean): Cancel;
 }
 

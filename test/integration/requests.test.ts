@@ -99,7 +99,7 @@ describe('a request', () => {
       (queue) => queue === undefined,
     );
     const replies = await Promise.all(
-      Array.from({ length: 20 }, () => w.client.request('fetch', 'fetch', {}, { timeoutMs: 5000 })),
+      Array.from({ length: 10 }, () => w.client.request('fetch', 'fetch', {}, { timeoutMs: 5000 })),
     );
     expect(new Set(replies)).toEqual(new Set(['standby']));
     await expect(w.client.request('doomed', 'fetch', {}, { timeoutMs: 5000 })).rejects.toMatchObject({
