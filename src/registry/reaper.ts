@@ -43,7 +43,8 @@ export class Reaper {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    this.#wait();
+    // Looks at once: only whoever is new since a look is known to have been connected, and may be missed after a second.
+    this.#go();
   }
 
   /** Resolves once the turn under way is over. */
@@ -54,10 +55,12 @@ export class Reaper {
   }
 
   #wait(): void {
-    this.#timer = this.#parts.clock.after(TURN_MS, () => {
-      this.#turning = this.#turn().finally(() => {
-        if (this.#running) this.#wait();
-      });
+    this.#timer = this.#parts.clock.after(TURN_MS, () => this.#go());
+  }
+
+  #go(): void {
+    this.#turning = this.#turn().finally(() => {
+      if (this.#running) this.#wait();
     });
   }
 

@@ -53,7 +53,9 @@ function testWatching(stage: () => Stage): void {
       await stage().complete('r.a', 'r.b');
       expect(await store.watch('r', 'client-2')).toEqual({ run: 'r', status: 'completed' });
       expect(await store.watch('r.a', 'client-2')).toMatchObject({ id: 'r.a', output: { ok: true } });
-      expect(await listener.hear(1)).toEqual([{ kind: 'run_ended', run: 'r', status: 'completed', ms: expect.any(Number) }]);
+      expect(await listener.hear(1)).toEqual([
+        { kind: 'run_ended', run: 'r', status: 'completed', ms: expect.any(Number) },
+      ]);
     });
 
     it('leaves a large output to be fetched', async () => {
