@@ -21,7 +21,6 @@ import { sourcesOf } from './turns.js';
 const RETRY_MS = 500;
 /** Two turns of the reaper: by then it has rescued what this instance held, and forgotten it. */
 const REAPED_MS = 2500;
-const ACK_AFTER_MS = 600_000;
 
 export class RunningAgent {
   readonly id: string;
@@ -37,6 +36,7 @@ export class RunningAgent {
   #offs: Cancel[] = [];
   #stopping: Promise<void> | undefined;
   #draining = false;
+  #onBusy: ((busy: number) => void) | undefined;
   #rejoining = false;
 
   private constructor(
@@ -73,7 +73,7 @@ export class RunningAgent {
       agentName: options.name ?? id,
       attempt: parts,
       intake: () => this.#intake,
-      ackAfterMs: options.ackAfterMs ?? ACK_AFTER_MS,
+      ackAfterMs: options.ackAfterMs,
     });
     this.#intake = new Intake({
       bus: ports.bus,
@@ -84,6 +84,7 @@ export class RunningAgent {
       reserveP0: Math.min(options.reserveP0 ?? 0, this.#capacity - 1),
       drain: options.drain ?? 'auto',
       start: (delivery) => this.#attempts.handle(delivery),
+      onBusy: (busy) => this.#onBusy?.(busy),
     });
     this.#lease = new Lease({
       agents: ports.agents,
@@ -212,6 +213,11 @@ export class RunningAgent {
         this.#instance.emitter.emit('loop.failed', { loop: 'pause', error: errorRecord(error).message });
       });
     }
+  }
+
+  /** Hears how many tasks run here, whenever that changes: for its utilisation. */
+  onBusy(listener: (busy: number) => void): void {
+    this.#onBusy = listener;
   }
 
   /** Tasks running now. */

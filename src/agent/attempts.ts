@@ -20,6 +20,7 @@ interface Claimed {
 /** A held task's delivery is looked at again after this long. */
 const HELD_MS = 500;
 const RETRY_MS = 500;
+const ACK_AFTER_MS = 600_000;
 
 export interface AttemptsParts {
   readonly instance: Instance;
@@ -28,7 +29,7 @@ export interface AttemptsParts {
   readonly agentName: string;
   readonly attempt: AttemptParts;
   readonly intake: () => Intake;
-  readonly ackAfterMs: number;
+  readonly ackAfterMs: number | undefined;
 }
 
 export class Attempts {
@@ -219,7 +220,7 @@ export class Attempts {
 
   #watchAcks(): void {
     const { clock } = this.#instance.ports;
-    const most = this.#parts.ackAfterMs;
+    const most = this.#parts.ackAfterMs ?? ACK_AFTER_MS;
     this.#ackTimer = clock.after(Math.min(30_000, most / 2), () => {
       for (const entry of this.#running.values()) {
         if (clock.monotonic() - entry.attempt.startedAt > most) {

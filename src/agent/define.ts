@@ -1,5 +1,6 @@
 // agent(): the definition of an agent, and its start.
 import { name as nameSchema } from '../contracts/names.js';
+import { errorRecord } from '../errors.js';
 import { validate } from '../tasks/prepare.js';
 import { RunningAgent } from './agent.js';
 import type { AgentOptions } from './agent-options.js';
@@ -45,11 +46,28 @@ export function agent(id: string, offers: Offer | readonly Offer[], options: Age
       const ports = await openPorts(config, id, over.memory);
       try {
         const instance = await Instance.open(ports, config, id);
-        return await startOn(instance, () => ports.close());
+        const running = await startOn(instance, () => ports.close());
+        await serveMetrics(running, config.MUSTER_METRICS_PORT);
+        return running;
       } catch (error) {
         await ports.close();
         throw error;
       }
     },
   };
+}
+
+/** /metrics of an agent that is a process of its own: its tasks, requests and utilisation. The server does not keep it alive. */
+async function serveMetrics(running: RunningAgent, port: number): Promise<void> {
+  if (port === 0) return;
+  const { startMetrics } = await import('./metrics-of.js');
+  try {
+    await startMetrics(running.instance, port, [running]);
+  } catch (error) {
+    // Taken by another process of this machine: the agent works without.
+    running.instance.emitter.emit('loop.failed', {
+      loop: `metrics on port ${port}`,
+      error: errorRecord(error).message,
+    });
+  }
 }

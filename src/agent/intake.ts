@@ -31,6 +31,8 @@ export interface IntakeParts {
   readonly drain: DrainMode;
   /** Runs one delivery; resolves when its slot is free again. Never rejects. */
   readonly start: (delivery: Delivery) => Promise<void>;
+  /** Hears how many slots are taken, whenever that changes. */
+  readonly onBusy: (busy: number) => void;
 }
 
 export class Intake {
@@ -175,10 +177,12 @@ export class Intake {
   #run(delivery: Delivery): void {
     this.#busy += 1;
     this.#idle = false;
-    const { clock, start } = this.#parts;
+    const { clock, start, onBusy } = this.#parts;
+    onBusy(this.#busy);
     const began = clock.monotonic();
     void start(delivery).then(() => {
       this.#busy -= 1;
+      onBusy(this.#busy);
       this.#measure(clock.monotonic() - began);
       this.#fill();
       this.#wake?.();
