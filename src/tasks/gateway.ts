@@ -11,39 +11,17 @@ import {
 } from '../bus/topology.js';
 import { NAME_PATTERN } from '../contracts/names.js';
 import { errorRecord, Malformed, type MusterError } from '../errors.js';
-import type {
-  AgentStore,
-  Bus,
-  Cancel,
-  Clock,
-  Delivery,
-  OutgoingMessage,
-  Random,
-  Subscription,
-  TaskStore,
-} from '../ports.js';
-import type { Emitter } from '../telemetry/emitter.js';
+import type { Cancel, Delivery, OutgoingMessage, Subscription } from '../ports.js';
 import { newTraceparent } from '../telemetry/tracing.js';
-import type { TaskManager } from './manager.js';
-import { type Limits, parseBody, validateRunSpec } from './prepare.js';
-import { Reports } from './reports.js';
+import { parseBody, validateRunSpec } from './prepare.js';
+import { Reports, type ReportsParts } from './reports.js';
 
 const PREFETCH = 64;
 const RETRY_MS = 500;
 /** Parked messages are looked at this often, besides at once when an agent joins. */
 const PARKED_MS = 5000;
 
-export interface GatewayParts {
-  readonly bus: Bus;
-  readonly tasks: TaskStore;
-  readonly agents: AgentStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly prefix: string;
-  readonly emitter: Emitter;
-  readonly manager: TaskManager;
-  readonly heartbeatMs: number;
-  readonly limits: Limits;
+export interface GatewayParts extends ReportsParts {
   /** The manager's instance: named in dead letters. */
   readonly instance: string;
 }
